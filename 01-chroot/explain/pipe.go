@@ -1,0 +1,85 @@
+package explain
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+)
+
+// envFD names the environment variable that holds the number of the
+// descriptor to which a child writes its records.
+const envFD = "DRYDOCK_EXPLAIN_FD"
+
+// Pipe returns the write end of a pipe whose records, one JSON object a line,
+// are handed to ctx's handler, and a wait function that returns when every
+// copy of the write end is closed and all records are handed over. Where
+// nobody listens on ctx the file is nil and wait returns at once.
+func Pipe(ctx context.Context) (w *os.File, wait func(), err error) {
+	h := Handler(ctx)
+	if h == nil {
+		return nil, func() {}, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("a pipe for --explain: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer r.Close()
+		Forward(ctx, r, h)
+	}()
+	return w, func() { <-done }, nil
+}
+
+// Env returns the environment entry that tells a child that descriptor fd is
+// the write end of [Pipe].
+func Env(fd int) string {
+	return envFD + "=" + strconv.Itoa(fd)
+}
+
+// FromEnv returns ctx with a handler that writes to the descriptor named in
+// the environment (see [Env]), and forgets the variable, so that no program
+// that is executed later sees it. The file is nil where there is none.
+func FromEnv(ctx context.Context) (context.Context, *os.File) {
+	fd, err := strconv.Atoi(os.Getenv(envFD))
+	if err != nil {
+		return ctx, nil
+	}
+	os.Unsetenv(envFD)
+	closeOnExec(fd)
+	f := os.NewFile(uintptr(fd), "explain")
+	return With(ctx, JSON(f)), f
+}
+
+// JSON returns the handler whose output [Forward] reads.
+func JSON(w io.Writer) slog.Handler {
+	return slog.NewJSONHandler(w, nil)
+}
+
+// Forward hands each record that it reads from r to h, until r ends. Lines
+// that are no record are passed over: a narrator is not worth a failure.
+func Forward(ctx context.Context, r io.Reader, h slog.Handler) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var rec struct {
+			Time    time.Time `json:"time"`
+			Msg     string    `json:"msg"`
+			Chapter int       `json:"chapter"`
+			Why     string    `json:"why"`
+		}
+		if json.Unmarshal(lines.Bytes(), &rec) != nil {
+			continue
+		}
+		out := slog.NewRecord(rec.Time, slog.LevelInfo, rec.Msg, 0)
+		out.AddAttrs(slog.Int("chapter", rec.Chapter), slog.String("why", rec.Why))
+		_ = h.Handle(ctx, out)
+	}
+}

@@ -1,0 +1,5 @@
+module drydock.example/01-chroot
+
+go 1.26
+
+

@@ -1,0 +1,11 @@
+module drydock.example/04-overlayfs
+
+go 1.26
+
+require drydock.example/01-chroot v0.0.0
+require drydock.example/02-namespaces v0.0.0
+require drydock.example/03-cgroups v0.0.0
+
+replace drydock.example/01-chroot => ../01-chroot
+replace drydock.example/02-namespaces => ../02-namespaces
+replace drydock.example/03-cgroups => ../03-cgroups

@@ -1,0 +1,3 @@
+module drydock.example
+
+go 1.26
