@@ -25,6 +25,11 @@ func Pipe(ctx context.Context) (w *os.File, wait func(), err error) {
 	if h == nil {
 		return nil, func() {}, nil
 	}
+	if p, ok := h.(inherited); ok {
+		// This process hands on what it was given: its child may outlive it.
+		fd, err := dup(p.fd)
+		return fd, func() {}, err
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, fmt.Errorf("a pipe for --explain: %w", err)
@@ -55,7 +60,13 @@ func FromEnv(ctx context.Context) (context.Context, *os.File) {
 	os.Unsetenv(envFD)
 	closeOnExec(fd)
 	f := os.NewFile(uintptr(fd), "explain")
-	return With(ctx, JSON(f)), f
+	return With(ctx, inherited{JSON(f), f}), f
+}
+
+// inherited is the handler of a process whose parent listens.
+type inherited struct {
+	slog.Handler
+	fd *os.File
 }
 
 // JSON returns the handler whose output [Forward] reads.
