@@ -1,0 +1,218 @@
+package lesson
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"drydock.example/01-chroot/hosttest"
+)
+
+// patience is how long one command may take, its compilation included.
+const patience = 2 * time.Minute
+
+// console runs all sessions, each block a subtest, up to the first that fails.
+func console(t *testing.T, readme, root string, blocks []block) {
+	hosttest.Require(t, hosttest.Root)
+	story, err := newStory(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer story.end()
+	for _, b := range blocks {
+		if b.language != "console" {
+			continue
+		}
+		ok := t.Run("line "+strconv.Itoa(b.line), func(t *testing.T) {
+			for _, word := range b.requires {
+				need, err := requirement(word)
+				if err != nil {
+					t.Fatalf("%s:%d: %v", readme, b.line, err)
+				}
+				hosttest.Require(t, need)
+			}
+			all, err := steps(b)
+			if err != nil {
+				t.Fatalf("%s: %v", readme, err)
+			}
+			for _, s := range all {
+				output, err := story.run(withoutSudo(s.command))
+				if err != nil {
+					t.Fatalf("%s:%d: $ %s\n%v\n%s", readme, s.line, s.command, err, output)
+				}
+				if want, got := lines(strings.Join(s.output, "\n")), lines(output); !matches(want, got) {
+					t.Fatalf("%s:%d: $ %s\n%s", readme, s.line, s.command, difference(want, got))
+				}
+			}
+		})
+		if !ok {
+			t.Fatalf("the sessions after line %d were not run: they build on it", b.line)
+		}
+	}
+}
+
+// requirement reads a word of a "requires" comment: root, cgroup1, cgroup2,
+// overlay, bridge, userns, timens, linux-X.Y, or else the name of a program.
+func requirement(word string) (hosttest.Requirement, error) {
+	switch word {
+	case "root":
+		return hosttest.Root, nil
+	case "cgroup1":
+		return hosttest.CgroupV1, nil
+	case "cgroup2":
+		return hosttest.CgroupV2, nil
+	case "overlay":
+		return hosttest.Overlay, nil
+	case "bridge":
+		return hosttest.Bridge, nil
+	case "userns":
+		return hosttest.UserNamespaces, nil
+	case "timens":
+		return hosttest.TimeNamespaces, nil
+	}
+	if version, ok := strings.CutPrefix(word, "linux-"); ok {
+		var major, minor int
+		if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+			return nil, fmt.Errorf("requires: %q is no version", word)
+		}
+		return hosttest.Kernel(major, minor), nil
+	}
+	return hosttest.Program(word), nil
+}
+
+// story is a thread in a mount namespace of its own, which starts all commands.
+type story struct {
+	root string
+	env  []string
+	// work hands the thread what to do; done says that the thread ended, and
+	// with it the namespace.
+	work chan func()
+	done chan struct{}
+}
+
+func newStory(root string) (*story, error) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		return nil, err
+	}
+	s := &story{root: root, work: make(chan func()), done: make(chan struct{})}
+	// With another $HOME the go command would look for its caches elsewhere.
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
+		value, err := exec.Command(goTool, "env", name).Output()
+		if err != nil {
+			return nil, fmt.Errorf("go env %s: %w", name, err)
+		}
+		s.env = append(s.env, name+"="+strings.TrimSpace(string(value)))
+	}
+	programs := "/tmp/.lesson"
+	s.env = append(s.env, "HOME=/tmp/home", "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "TERM=dumb",
+		"PATH="+programs+":"+filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
+	ready := make(chan error, 1)
+	go func() {
+		defer close(s.done)
+		// Never unlocked: when this function returns the thread ends, and the
+		// kernel takes the mount namespace and all in it away.
+		runtime.LockOSThread()
+		ready <- setTheScene(programs, goTool)
+		for f := range s.work {
+			f()
+		}
+	}()
+	if err := <-ready; err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+// setTheScene gives the calling thread a mount namespace with an empty /tmp.
+func setTheScene(programs, goTool string) error {
+	// Mount namespaces belong to threads once they share no working directory.
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return os.NewSyscallError("mount / private", err)
+	}
+	if err := unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+		return os.NewSyscallError("mount /tmp", err)
+	}
+	for _, dir := range []string{programs, "/tmp/home"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(programs, "go"), fmt.Appendf(nil, goRun, goTool), 0o755)
+}
+
+// goRun is the go command of the sessions: go run links a program once, and
+// goes on as go run does.
+const goRun = `#!/bin/sh
+go=%[1]s
+case "$1 $2" in
+"run -"*) exec $go "$@" ;;
+"run "*) ;;
+*) exec $go "$@" ;;
+esac
+program=$0-$(echo "$2" | tr / _)/$(basename "$2")
+test -x "$program" || $go build -o "$program" "$2" || exit 1
+shift 2
+"$program" "$@"
+status=$?
+test $status = 0 && exit 0
+echo "exit status $status" >&2
+exit 1
+`
+
+// run runs one command and returns what it printed, to both of its outputs. A
+// command that fails is no error: its message is part of the story.
+func (s *story) run(command string) (string, error) {
+	// A file and not a pipe: what a command leaves in the background may hold
+	// it open for as long as it likes.
+	output, err := os.CreateTemp("", "output")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Dir = s.root
+	cmd.Env = append(os.Environ(), s.env...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	finished := make(chan error)
+	s.work <- func() { finished <- cmd.Run() }
+	err = <-finished
+	b, readErr := os.ReadFile(output.Name())
+	if readErr != nil {
+		return "", readErr
+	}
+	if ctx.Err() != nil {
+		return string(b), fmt.Errorf("no end after %v", patience)
+	}
+	if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
+		return string(b), err
+	}
+	return string(bytes.ToValidUTF8(b, []byte("\ufffd"))), nil
+}
+
+// end ends the thread.
+func (s *story) end() {
+	close(s.work)
+	<-s.done
+}
