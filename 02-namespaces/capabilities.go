@@ -1,0 +1,113 @@
+//go:build linux
+
+package namespaces
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/moby/sys/capability"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// capabilitySet is one set of capabilities(7): bit n is capability n.
+type capabilitySet uint64
+
+// capabilityNumbers returns the map of CAP_CHOWN and the like to their numbers.
+func capabilityNumbers() map[string]uint {
+	m := map[string]uint{}
+	for _, c := range capability.ListKnown() {
+		m["CAP_"+strings.ToUpper(c.String())] = uint(c)
+	}
+	return m
+}
+
+func newCapabilitySet(names []string) (capabilitySet, error) {
+	numbers := capabilityNumbers()
+	var s capabilitySet
+	for _, name := range names {
+		n, ok := numbers[name]
+		if !ok {
+			return 0, fmt.Errorf("process.capabilities: %q is no capability: they are written like CAP_NET_ADMIN", name)
+		}
+		s |= 1 << n
+	}
+	return s, nil
+}
+
+// dropBounding limits what any program in the container can ever gain. It
+// comes before the change of user, because it takes CAP_SETPCAP.
+func dropBounding(p *initProcess) error {
+	c := p.Spec.Process.Capabilities
+	if c == nil {
+		c = &specs.LinuxCapabilities{}
+	}
+	keep, err := newCapabilitySet(c.Bounding)
+	if err != nil {
+		return err
+	}
+	chapter.Call(p.ctx, "what is not in the bounding set cannot come back, by no set-user-ID program", "prctl(PR_CAPBSET_DROP, /* all but %s */)", strings.Join(c.Bounding, " "))
+	for n := uintptr(0); n < 64; n++ {
+		if keep&(1<<n) != 0 {
+			continue
+		}
+		switch err := unix.Prctl(unix.PR_CAPBSET_DROP, n, 0, 0, 0); err {
+		case nil:
+		case unix.EINVAL:
+			return nil // above the last one that this kernel knows
+		case unix.EPERM:
+			return fmt.Errorf("drop capability %d from the bounding set: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// limitCapabilities sets the other four sets. What the kernel does not let the
+// process have, because its creator lacks it, it does without: a container
+// gets what there is.
+func limitCapabilities(p *initProcess) error {
+	c := p.Spec.Process.Capabilities
+	if c == nil {
+		c = &specs.LinuxCapabilities{}
+	}
+	var sets [4]capabilitySet
+	for i, names := range [][]string{c.Effective, c.Permitted, c.Inheritable, c.Ambient} {
+		var err error
+		if sets[i], err = newCapabilitySet(names); err != nil {
+			return err
+		}
+	}
+	effective, permitted, inheritable, ambient := sets[0], sets[1], sets[2], sets[3]
+
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	have := capabilitySet(data[0].Permitted) | capabilitySet(data[1].Permitted)<<32
+	permitted &= have
+	effective &= permitted
+	inheritable &= have
+	for i := range data {
+		shift := 32 * i
+		data[i] = unix.CapUserData{Effective: uint32(effective >> shift), Permitted: uint32(permitted >> shift), Inheritable: uint32(inheritable >> shift)}
+	}
+	chapter.Call(p.ctx, "root's power comes in pieces: these are the ones it keeps", "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=%#x, permitted=%#x, inheritable=%#x})", uint64(effective), uint64(permitted), uint64(inheritable))
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return os.NewSyscallError("capset", err)
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl(PR_CAP_AMBIENT)", err)
+	}
+	for n := uintptr(0); n < 64; n++ {
+		if ambient&permitted&inheritable&(1<<n) == 0 {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0); err != nil {
+			return fmt.Errorf("raise ambient capability %d: %w", n, os.NewSyscallError("prctl(PR_CAP_AMBIENT)", err))
+		}
+	}
+	return nil
+}

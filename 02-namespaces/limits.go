@@ -1,0 +1,78 @@
+//go:build linux
+
+package namespaces
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// rlimits are the resources of getrlimit(2).
+var rlimits = map[string]int{
+	"RLIMIT_AS": unix.RLIMIT_AS, "RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_CPU": unix.RLIMIT_CPU, "RLIMIT_DATA": unix.RLIMIT_DATA,
+	"RLIMIT_FSIZE": unix.RLIMIT_FSIZE, "RLIMIT_LOCKS": unix.RLIMIT_LOCKS, "RLIMIT_MEMLOCK": unix.RLIMIT_MEMLOCK,
+	"RLIMIT_MSGQUEUE": unix.RLIMIT_MSGQUEUE, "RLIMIT_NICE": unix.RLIMIT_NICE, "RLIMIT_NOFILE": unix.RLIMIT_NOFILE,
+	"RLIMIT_NPROC": unix.RLIMIT_NPROC, "RLIMIT_RSS": unix.RLIMIT_RSS, "RLIMIT_RTPRIO": unix.RLIMIT_RTPRIO,
+	"RLIMIT_RTTIME": unix.RLIMIT_RTTIME, "RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING, "RLIMIT_STACK": unix.RLIMIT_STACK,
+}
+
+// setLimits sets the limits of the process itself: what its children inherit.
+func setLimits(p *initProcess) error {
+	for _, l := range p.Spec.Process.Rlimits {
+		resource, ok := rlimits[l.Type]
+		if !ok {
+			return fmt.Errorf("process.rlimits: %q is no resource of getrlimit(2)", l.Type)
+		}
+		if l.Soft > l.Hard {
+			return fmt.Errorf("process.rlimits: %s: soft limit %d is above hard limit %d", l.Type, l.Soft, l.Hard)
+		}
+		chapter.Call(p.ctx, "a limit of the process, not of the container", "prlimit64(0, %s, {rlim_cur=%d, rlim_max=%d}, NULL)", l.Type, l.Soft, l.Hard)
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}); err != nil {
+			return fmt.Errorf("process.rlimits: set %s to %d (hard %d): %w", l.Type, l.Soft, l.Hard, err)
+		}
+	}
+	if adj := p.Spec.Process.OOMScoreAdj; adj != nil {
+		return write(p, "/proc/self/oom_score_adj", strconv.Itoa(*adj), "who is killed first when memory runs out")
+	}
+	return nil
+}
+
+// setSysctls writes kernel parameters of the container's own namespaces.
+func setSysctls(p *initProcess) error {
+	for key, value := range p.Spec.Linux.Sysctl {
+		path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
+		if !strings.HasPrefix(path, "/proc/sys/") {
+			return fmt.Errorf("linux.sysctl: key %q leads out of /proc/sys", key)
+		}
+		if err := write(p, path, value, "a kernel parameter of its own namespaces"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func write(p *initProcess, path, value, why string) error {
+	chapter.Call(p.ctx, why, "write(%q, %q)", path, value)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteString(value); err != nil {
+		return fmt.Errorf("write %q to %s: %w", value, path, err)
+	}
+	return nil
+}
+
+// closeDescriptors has execve close all descriptors but the streams and the
+// ones that the caller hands over: what leaks in is a way out.
+func closeDescriptors(p *initProcess) error {
+	first := uint(3 + p.Files)
+	chapter.Call(p.ctx, "no descriptor of the host may reach the user's program", "close_range(%d, 4294967295, CLOSE_RANGE_CLOEXEC)", first)
+	return os.NewSyscallError("close_range", unix.CloseRange(first, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC))
+}

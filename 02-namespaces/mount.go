@@ -1,0 +1,279 @@
+//go:build linux
+
+package namespaces
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// receiveOnly cuts the way from the container's mounts to the host's. Slave
+// rather than private: a disk that the host mounts later below a shared volume
+// still arrives inside.
+func receiveOnly(p *initProcess) error {
+	if !isNew(p.Spec, specs.MountNamespace) {
+		return nil
+	}
+	chapter.Call(p.ctx, "no mount made in here may appear on the host", "mount(\"\", \"/\", \"\", MS_REC|MS_SLAVE, NULL)")
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return &os.PathError{Op: "mount MS_SLAVE", Path: "/", Err: err}
+	}
+	return nil
+}
+
+// bindRoot makes the new root a mount, which pivot_root(2) wants, and opens it.
+func bindRoot(p *initProcess) (err error) {
+	path := p.Spec.Root.Path
+	if has(p.Spec, specs.MountNamespace) {
+		tree, err := cloneTree(p, path, true)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(tree)
+		target, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		defer unix.Close(target)
+		if err := attach(p, tree, target, "the root file system, over itself: pivot_root(2) wants a mount point"); err != nil {
+			return err
+		}
+	}
+	// Opened after the mount, so that it names what was mounted and not what lies below.
+	if p.root, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return nil
+}
+
+// mountAll makes the mounts of the spec, in its order.
+func mountAll(p *initProcess) error {
+	for _, m := range p.Spec.Mounts {
+		if err := mountOne(p, m); err != nil {
+			return fmt.Errorf("mount %s (%s) on %s: %w", cmp.Or(m.Source, "none"), cmp.Or(m.Type, "bind"), m.Destination, err)
+		}
+	}
+	return nil
+}
+
+func mountOne(p *initProcess, m specs.Mount) error {
+	o, err := parseMountOptions(m.Options)
+	if err != nil {
+		return err
+	}
+	if m.Type == "cgroup" {
+		return mountCgroups(p, m.Destination, o)
+	}
+	var tree int
+	if o.bind || m.Type == "bind" {
+		tree, err = cloneTree(p, m.Source, o.recursive)
+	} else {
+		tree, err = newFilesystem(p, m.Type, m.Source, o)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	// Set before the mount is attached: there is no instant at which a read-only volume can be written.
+	if err := setAttributes(p, tree, o, m.Destination); err != nil {
+		return err
+	}
+	if err := attachAt(p, tree, m.Destination, ""); err != nil {
+		return err
+	}
+	for _, pr := range o.propagation {
+		flags := uint(unix.AT_EMPTY_PATH)
+		if pr.recursive {
+			flags |= unix.AT_RECURSIVE
+		}
+		if err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Propagation: pr.flag}); err != nil {
+			return fmt.Errorf("set its propagation: %w", os.NewSyscallError("mount_setattr", err))
+		}
+	}
+	return nil
+}
+
+// cloneTree returns a detached copy of the mount at path: what a bind mount is
+// made of. With recursive the mounts below come along.
+func cloneTree(p *initProcess, path string, recursive bool) (int, error) {
+	flags, text := uint(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"
+	if recursive {
+		flags, text = flags|unix.AT_RECURSIVE, "AT_RECURSIVE|"+text
+	}
+	chapter.Call(p.ctx, "a second mount of the same files, not yet attached anywhere", "open_tree(AT_FDCWD, %q, %s)", path, text)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, flags)
+	if err != nil {
+		return -1, &os.PathError{Op: "open_tree", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// newFilesystem returns a detached mount of a new file system.
+func newFilesystem(p *initProcess, fstype, source string, o mountOptions) (int, error) {
+	chapter.Call(p.ctx, "a new file system", "fsopen(%q, FSOPEN_CLOEXEC)", fstype)
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, &os.PathError{Op: "fsopen", Path: fstype, Err: err}
+	}
+	defer unix.Close(fs)
+	if source != "" {
+		if err := unix.FsconfigSetString(fs, "source", source); err != nil {
+			return -1, refused(fs, "source="+source, err)
+		}
+	}
+	for _, opt := range o.data {
+		key, value, ok := strings.Cut(opt, "=")
+		if ok {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, key)
+		}
+		if err != nil {
+			return -1, refused(fs, opt, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, refused(fs, strings.Join(o.data, ","), err)
+	}
+	attrs := int(o.attr.Attr_set)
+	chapter.Call(p.ctx, "it becomes a mount, not yet attached anywhere", "fsmount(%d, FSMOUNT_CLOEXEC, %s)", fs, cmp.Or(strings.Join(o.text, "|"), "0"))
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attrs)
+	if err != nil {
+		return -1, &os.PathError{Op: "fsmount", Path: fstype, Err: err}
+	}
+	return fd, nil
+}
+
+// refused is a file system's refusal of an option, in the kernel's own words
+// where it has any: a descriptor of fsopen(2) can be read for them.
+func refused(fs int, option string, err error) error {
+	buf := make([]byte, 512)
+	if n, e := unix.Read(fs, buf); e == nil && n > 2 {
+		return fmt.Errorf("option %q: %w (%s)", option, err, strings.TrimSpace(string(buf[2:n]))) // "e " is its level
+	}
+	return fmt.Errorf("option %q: %w", option, err)
+}
+
+// setAttributes applies ro, nosuid and the like to a detached mount.
+func setAttributes(p *initProcess, tree int, o mountOptions, where string) error {
+	for _, a := range []struct {
+		attr  unix.MountAttr
+		flags uint
+		text  string
+	}{{o.attr, unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"}, {o.attrRecursive, unix.AT_EMPTY_PATH | unix.AT_RECURSIVE, "AT_EMPTY_PATH|AT_RECURSIVE"}} {
+		if a.attr == (unix.MountAttr{}) {
+			continue
+		}
+		chapter.Call(p.ctx, "what "+where+" must not allow", "mount_setattr(%d, \"\", %s, {attr_set=%#x, attr_clr=%#x}, %d)", tree, a.text, a.attr.Attr_set, a.attr.Attr_clr, unix.MOUNT_ATTR_SIZE_VER0)
+		if err := unix.MountSetattr(tree, "", a.flags, &a.attr); err != nil {
+			return os.NewSyscallError("mount_setattr", err)
+		}
+	}
+	return nil
+}
+
+// attachAt attaches a detached mount at a path below the new root, where it
+// makes the directory or file that is missing.
+func attachAt(p *initProcess, tree int, destination, why string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(tree, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	open := touchInRoot
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		open = mkdirInRoot
+	}
+	target, err := open(p.root, destination)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	return attach(p, tree, target, cmp.Or(why, "it becomes "+destination+" of the new root"))
+}
+
+// attach puts a detached mount on target. Both are descriptors: no path is
+// walked that someone could change.
+func attach(p *initProcess, tree, target int, why string) error {
+	chapter.Call(p.ctx, why, "move_mount(%d, \"\", %d, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)", tree, target)
+	err := unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	return os.NewSyscallError("move_mount", err)
+}
+
+// maskPaths covers paths that would tell or change too much: a file by
+// /dev/null, a directory by an empty tmpfs. What the root does not have needs
+// no mask.
+func maskPaths(p *initProcess) error {
+	for _, path := range p.Spec.Linux.MaskedPaths {
+		target, err := openInRoot(p.root, clean(path), unix.O_PATH)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := mask(p, path, target); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func mask(p *initProcess, path string, target int) error {
+	defer unix.Close(target)
+	var st unix.Stat_t
+	if err := unix.Fstat(target, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	var tree int
+	var err error
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		tree, err = newFilesystem(p, "tmpfs", "tmpfs", mountOptions{
+			attr: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, text: []string{"MOUNT_ATTR_RDONLY"}, data: []string{"nr_blocks=1", "nr_inodes=1"},
+		})
+	} else {
+		// The host's: one that lies in the root could be anything.
+		tree, err = cloneTree(p, "/dev/null", false)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	return attach(p, tree, target, path+" is covered")
+}
+
+// readonlyPaths makes paths of the new root read-only by mounting them over themselves.
+func readonlyPaths(p *initProcess) error {
+	for _, path := range p.Spec.Linux.ReadonlyPaths {
+		target, err := openInRoot(p.root, clean(path), unix.O_PATH)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := sealPath(p, path, target); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func sealPath(p *initProcess, path string, target int) error {
+	defer unix.Close(target)
+	chapter.Call(p.ctx, "a second mount of "+path, "open_tree(%d, \"\", AT_EMPTY_PATH|AT_RECURSIVE|OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)", target)
+	tree, err := unix.OpenTree(target, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
+	}
+	defer unix.Close(tree)
+	if err := setAttributes(p, tree, mountOptions{attrRecursive: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}}, path); err != nil {
+		return err
+	}
+	return attach(p, tree, target, path+" can be read and not written")
+}

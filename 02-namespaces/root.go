@@ -1,0 +1,64 @@
+//go:build linux
+
+package namespaces
+
+import (
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// changeRoot makes the new root file system the root of the mount namespace
+// and lets go of the old one. chroot(2) would only move the process: the old
+// root would stay in the namespace, and with it a way back (chapter 1).
+func changeRoot(p *initProcess) error {
+	chapter.Call(p.ctx, "stand in the new root, so that it can be named \".\"", "fchdir(%d)", p.root)
+	if err := unix.Fchdir(p.root); err != nil {
+		return os.NewSyscallError("fchdir", err)
+	}
+	if !has(p.Spec, specs.MountNamespace) {
+		chapter.Call(p.ctx, "no mount namespace: a root that can be left again is all that can be had", "chroot(\".\")")
+		return os.NewSyscallError("chroot", unix.Chroot("."))
+	}
+	// With "." twice the old root is stacked on the new one, and no directory is needed to keep it (pivot_root(2), NOTES).
+	chapter.Call(p.ctx, "the new root becomes /, the old one is stacked over it", "pivot_root(\".\", \".\")")
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return os.NewSyscallError("pivot_root", err)
+	}
+	// MNT_DETACH: the old root is busy, because it is everybody else's. It is a
+	// slave since the step "propagation", so this does not reach the host.
+	chapter.Call(p.ctx, "the old root leaves this namespace: there is no way back", "umount2(\".\", MNT_DETACH)")
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return os.NewSyscallError("umount2", err)
+	}
+	chapter.Call(p.ctx, "and not somewhere above it", "chdir(\"/\")")
+	return os.NewSyscallError("chdir", unix.Chdir("/"))
+}
+
+// sealRoot makes the root read-only, as root.readonly asks, and gives it the
+// propagation that linux.rootfsPropagation asks for.
+func sealRoot(p *initProcess) error {
+	if p.Spec.Root.Readonly {
+		chapter.Call(p.ctx, "the root file system can be read and not written", "mount_setattr(AT_FDCWD, \"/\", 0, {attr_set=MOUNT_ATTR_RDONLY}, %d)", unix.MOUNT_ATTR_SIZE_VER0)
+		if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+			return &os.PathError{Op: "mount_setattr", Path: "/", Err: err}
+		}
+	}
+	if name := p.Spec.Linux.RootfsPropagation; name != "" {
+		o, err := parseMountOptions([]string{name})
+		if err != nil {
+			return err
+		}
+		for _, pr := range o.propagation {
+			flags := uint(0)
+			if pr.recursive {
+				flags = unix.AT_RECURSIVE
+			}
+			if err := unix.MountSetattr(unix.AT_FDCWD, "/", flags, &unix.MountAttr{Propagation: pr.flag}); err != nil {
+				return &os.PathError{Op: "mount_setattr " + name, Path: "/", Err: err}
+			}
+		}
+	}
+	return nil
+}
