@@ -40,7 +40,7 @@ func newCapabilitySet(names []string) (capabilitySet, error) {
 // dropBounding limits what any program in the container can ever gain. It
 // comes before the change of user, because it takes CAP_SETPCAP.
 func dropBounding(p *initProcess) error {
-	c := p.Spec.Process.Capabilities
+	c := p.Process.Capabilities
 	if c == nil {
 		c = &specs.LinuxCapabilities{}
 	}
@@ -68,7 +68,7 @@ func dropBounding(p *initProcess) error {
 // process have, because its creator lacks it, it does without: a container
 // gets what there is.
 func limitCapabilities(p *initProcess) error {
-	c := p.Spec.Process.Capabilities
+	c := p.Process.Capabilities
 	if c == nil {
 		c = &specs.LinuxCapabilities{}
 	}

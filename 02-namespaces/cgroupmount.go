@@ -17,7 +17,7 @@ import (
 // v1 controller. How cgroups work is chapter 3's matter; what is mounted is
 // the view that the cgroup namespace gives.
 func mountCgroups(p *initProcess, destination string, o mountOptions) error {
-	if !has(p.Spec, specs.CgroupNamespace) {
+	if !has(p.Namespaces, specs.CgroupNamespace) {
 		// Without a namespace a new mount would begin at the host's root cgroup: show the host's, but let nothing be written.
 		tree, err := cloneTree(p, "/sys/fs/cgroup", true)
 		if err != nil {

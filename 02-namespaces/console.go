@@ -14,7 +14,7 @@ import (
 // to the console socket, and makes its other end the process's controlling
 // terminal and its three streams.
 func openConsole(p *initProcess) error {
-	if !p.Spec.Process.Terminal {
+	if !p.Process.Terminal {
 		return nil
 	}
 	if p.Console == 0 {
@@ -34,7 +34,7 @@ func openConsole(p *initProcess) error {
 	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
 		return os.NewSyscallError("ioctl(TIOCSPTLCK)", err)
 	}
-	if size := p.Spec.Process.ConsoleSize; size != nil && (size.Height != 0 || size.Width != 0) {
+	if size := p.Process.ConsoleSize; size != nil && (size.Height != 0 || size.Width != 0) {
 		if err := unix.IoctlSetWinsize(master, unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)}); err != nil {
 			return os.NewSyscallError("ioctl(TIOCSWINSZ)", err)
 		}
@@ -50,7 +50,7 @@ func openConsole(p *initProcess) error {
 	if err := unix.Sendmsg(p.Console, []byte("/dev/ptmx"), unix.UnixRights(master), nil, 0); err != nil {
 		return fmt.Errorf("send the terminal to the console socket: %w", os.NewSyscallError("sendmsg", err))
 	}
-	if err := unix.Fchown(slave, int(p.Spec.Process.User.UID), -1); err != nil && err != unix.EPERM && err != unix.EROFS {
+	if err := unix.Fchown(slave, int(p.Process.User.UID), -1); err != nil && err != unix.EPERM && err != unix.EROFS {
 		return os.NewSyscallError("fchown", err)
 	}
 	if err := bindConsole(p, slave); err != nil {

@@ -71,15 +71,43 @@ type message struct {
 	NotExec  bool   `json:",omitempty"` // the error is [ErrNotExecutable]
 }
 
-// setup is what the process must know. The numbers are its descriptors; 0 is none.
+// setup is what the process must know. It holds parts of the spec and not the
+// whole: encoding/json looks at every type that it could meet before it reads
+// the first byte, and for specs.Spec, with its five operating systems, that
+// alone takes a millisecond, as long as all the mounts together.
 type setup struct {
-	Spec     *specs.Spec
+	Process    *specs.Process
+	Root       *specs.Root
+	Hostname   string
+	Domainname string
+	Mounts     []specs.Mount
+	Hooks      *specs.Hooks `json:",omitempty"`
+
+	Namespaces        []specs.LinuxNamespace
+	Devices           []specs.LinuxDevice
+	Sysctl            map[string]string
+	RootfsPropagation string
+	MaskedPaths       []string
+	ReadonlyPaths     []string
+
 	State    *specs.State
 	Prestart bool
 	Bound    bool
-	Fifo     int
-	Console  int
-	Files    int
+
+	// Descriptors of the process; 0 is none.
+	Fifo    int
+	Console int
+	// Files is how many descriptors, from 3 on, belong to the program.
+	Files int
+}
+
+func newSetup(spec *specs.Spec, opt Options) *setup {
+	return &setup{
+		Process: spec.Process, Root: spec.Root, Hostname: spec.Hostname, Domainname: spec.Domainname, Mounts: spec.Mounts, Hooks: spec.Hooks,
+		Namespaces: spec.Linux.Namespaces, Devices: spec.Linux.Devices, Sysctl: spec.Linux.Sysctl,
+		RootfsPropagation: spec.Linux.RootfsPropagation, MaskedPaths: spec.Linux.MaskedPaths, ReadonlyPaths: spec.Linux.ReadonlyPaths,
+		State: opt.State, Prestart: opt.Prestart != nil, Bound: opt.Bound, Files: len(opt.Files),
+	}
 }
 
 // initName is argv[0] of the process between clone and execve.
@@ -124,7 +152,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 		files = append(files, f)
 		return len(files) - 1
 	}
-	s := setup{Spec: spec, State: opt.State, Prestart: opt.Prestart != nil, Bound: opt.Bound, Files: len(opt.Files)}
+	s := newSetup(spec, opt)
 	// GOMAXPROCS and GOGC: it runs for a millisecond; threads and a garbage collector would only cost.
 	env := []string{"GOMAXPROCS=1", "GOGC=off", envSocket + "=" + strconv.Itoa(add(theirs))}
 	if narration != nil {
@@ -165,7 +193,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 			return nil, err
 		}
 	}
-	if err := c.out.Encode(message{Setup: &s}); err != nil {
+	if err := c.out.Encode(message{Setup: s}); err != nil {
 		return nil, fmt.Errorf("hand the setup to the new process: %w", err)
 	}
 	for {
@@ -198,7 +226,7 @@ func check(spec *specs.Spec) error {
 		return errors.New("linux is missing: a container of this kernel needs that section")
 	case !strings.HasPrefix(spec.Process.Cwd, "/"):
 		return fmt.Errorf("process.cwd %q is not absolute: give it from / on, as seen inside", spec.Process.Cwd)
-	case (spec.Hostname != "" || spec.Domainname != "") && !has(spec, specs.UTSNamespace):
+	case (spec.Hostname != "" || spec.Domainname != "") && !has(spec.Linux.Namespaces, specs.UTSNamespace):
 		return fmt.Errorf("hostname %q without a uts namespace would rename the host: add one to linux.namespaces", spec.Hostname+spec.Domainname)
 	}
 	return nil

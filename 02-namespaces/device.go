@@ -33,7 +33,7 @@ var deviceLinks = [][2]string{
 // makeDevices fills /dev, unless the container has the host's.
 func makeDevices(p *initProcess) error {
 	own := false
-	for _, m := range p.Spec.Mounts {
+	for _, m := range p.Mounts {
 		if filepath.Clean(m.Destination) == "/dev" && m.Type != "bind" {
 			own = true
 		}
@@ -43,7 +43,7 @@ func makeDevices(p *initProcess) error {
 	}
 	// mknod's mode would lose the bits of the umask.
 	defer unix.Umask(unix.Umask(0))
-	for _, d := range append(append([]specs.LinuxDevice{}, defaultDevices...), p.Spec.Linux.Devices...) {
+	for _, d := range append(append([]specs.LinuxDevice{}, defaultDevices...), p.Devices...) {
 		if err := makeDevice(p, d); err != nil {
 			return fmt.Errorf("%s: %w", d.Path, err)
 		}

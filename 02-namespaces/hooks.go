@@ -67,18 +67,18 @@ func createHooks(p *initProcess) error {
 			return err
 		}
 	}
-	if p.Spec.Hooks == nil || p.State == nil {
+	if p.Hooks == nil || p.State == nil {
 		return nil
 	}
-	return RunHooks(p.ctx, "createContainer", p.Spec.Hooks.CreateContainer, p.state(specs.StateCreating))
+	return RunHooks(p.ctx, "createContainer", p.Hooks.CreateContainer, p.state(specs.StateCreating))
 }
 
 // startHooks runs startContainer, after start and before the program.
 func startHooks(p *initProcess) error {
-	if p.Spec.Hooks == nil || p.State == nil {
+	if p.Hooks == nil || p.State == nil {
 		return nil
 	}
-	return RunHooks(p.ctx, "startContainer", p.Spec.Hooks.StartContainer, p.state(specs.StateCreated))
+	return RunHooks(p.ctx, "startContainer", p.Hooks.StartContainer, p.state(specs.StateCreated))
 }
 
 func (p *initProcess) state(status specs.ContainerState) specs.State {

@@ -63,11 +63,10 @@ var steps = []step{
 
 // initProcess is the process between clone and execve.
 type initProcess struct {
-	setup
-	ctx  context.Context
-	conn *os.File
-	in   *json.Decoder
-	out  *json.Encoder
+	*setup
+	ctx context.Context
+	in  *json.Decoder
+	out *json.Encoder
 
 	root    int    // descriptor of the new root directory
 	program string // the path that execve gets
@@ -88,8 +87,8 @@ func Init() {
 		os.Exit(1)
 	}
 	unix.CloseOnExec(fd)
-	p := &initProcess{conn: os.NewFile(uintptr(fd), "init socket"), root: -1}
-	p.in, p.out = json.NewDecoder(p.conn), json.NewEncoder(p.conn)
+	conn := os.NewFile(uintptr(fd), "init socket")
+	p := &initProcess{in: json.NewDecoder(conn), out: json.NewEncoder(conn), root: -1}
 	p.ctx, _ = explain.FromEnv(context.Background())
 	err = p.run()
 	if p.out.Encode(failure(err)) != nil {
@@ -104,7 +103,7 @@ func (p *initProcess) run() error {
 	if err != nil {
 		return err
 	}
-	p.setup = *m.Setup
+	p.setup = m.Setup
 	for _, s := range steps {
 		if err := s.do(p); err != nil {
 			if kinded(err) {
@@ -145,7 +144,7 @@ func newSession(p *initProcess) error {
 // of what it will see. Until now it was in its creator's: that is why clone
 // did not make this one.
 func newCgroupNamespace(p *initProcess) error {
-	if !isNew(p.Spec, specs.CgroupNamespace) {
+	if !isNew(p.Namespaces, specs.CgroupNamespace) {
 		return nil
 	}
 	chapter.Call(p.ctx, "its own cgroup becomes the root of the cgroups that it sees", "unshare(CLONE_NEWCGROUP)")
@@ -154,7 +153,7 @@ func newCgroupNamespace(p *initProcess) error {
 
 // raiseLoopback brings up lo, which is down in a new network namespace.
 func raiseLoopback(p *initProcess) error {
-	if !isNew(p.Spec, specs.NetworkNamespace) {
+	if !isNew(p.Namespaces, specs.NetworkNamespace) {
 		return nil
 	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -173,13 +172,13 @@ func raiseLoopback(p *initProcess) error {
 
 // setNames gives the UTS namespace its names.
 func setNames(p *initProcess) error {
-	if name := p.Spec.Hostname; name != "" {
+	if name := p.Hostname; name != "" {
 		chapter.Call(p.ctx, "a name that the host does not see", "sethostname(%q, %d)", name, len(name))
 		if err := unix.Sethostname([]byte(name)); err != nil {
 			return fmt.Errorf("set %q: %w", name, os.NewSyscallError("sethostname", err))
 		}
 	}
-	if name := p.Spec.Domainname; name != "" {
+	if name := p.Domainname; name != "" {
 		chapter.Call(p.ctx, "its NIS domain name", "setdomainname(%q, %d)", name, len(name))
 		if err := unix.Setdomainname([]byte(name)); err != nil {
 			return fmt.Errorf("set %q: %w", name, os.NewSyscallError("setdomainname", err))
@@ -217,8 +216,8 @@ func waitForStart(p *initProcess) error {
 // execute becomes the user's program. The threads of this one, and every
 // descriptor of ours, end here.
 func execute(p *initProcess) error {
-	args := p.Spec.Process.Args
-	chapter.Call(p.ctx, "from here on it is the user's program", "execve(%q, %q, /* %d vars */)", p.program, args, len(p.Spec.Process.Env))
-	err := syscall.Exec(p.program, args, p.Spec.Process.Env)
+	args := p.Process.Args
+	chapter.Call(p.ctx, "from here on it is the user's program", "execve(%q, %q, /* %d vars */)", p.program, args, len(p.Process.Env))
+	err := syscall.Exec(p.program, args, p.Process.Env)
 	return &initError{fmt.Sprintf("exec %s: %v", p.program, err), ErrNotExecutable}
 }

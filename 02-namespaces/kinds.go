@@ -4,6 +4,7 @@ package namespaces
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -83,22 +84,12 @@ func newPlan(list []specs.LinuxNamespace) (plan, error) {
 	return p, nil
 }
 
-// isNew reports whether the spec asks for a new namespace of the type.
-func isNew(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
-	for _, ns := range spec.Linux.Namespaces {
-		if ns.Type == t && ns.Path == "" {
-			return true
-		}
-	}
-	return false
+// isNew reports whether the list asks for a new namespace of the type.
+func isNew(list []specs.LinuxNamespace, t specs.LinuxNamespaceType) bool {
+	return slices.Contains(list, specs.LinuxNamespace{Type: t})
 }
 
-// has reports whether the spec names a namespace of the type, new or joined.
-func has(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
-	for _, ns := range spec.Linux.Namespaces {
-		if ns.Type == t {
-			return true
-		}
-	}
-	return false
+// has reports whether the list names a namespace of the type, new or joined.
+func has(list []specs.LinuxNamespace, t specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(list, func(ns specs.LinuxNamespace) bool { return ns.Type == t })
 }

@@ -23,7 +23,7 @@ var rlimits = map[string]int{
 
 // setLimits sets the limits of the process itself: what its children inherit.
 func setLimits(p *initProcess) error {
-	for _, l := range p.Spec.Process.Rlimits {
+	for _, l := range p.Process.Rlimits {
 		resource, ok := rlimits[l.Type]
 		if !ok {
 			return fmt.Errorf("process.rlimits: %q is no resource of getrlimit(2)", l.Type)
@@ -36,7 +36,7 @@ func setLimits(p *initProcess) error {
 			return fmt.Errorf("process.rlimits: set %s to %d (hard %d): %w", l.Type, l.Soft, l.Hard, err)
 		}
 	}
-	if adj := p.Spec.Process.OOMScoreAdj; adj != nil {
+	if adj := p.Process.OOMScoreAdj; adj != nil {
 		return write(p, "/proc/self/oom_score_adj", strconv.Itoa(*adj), "who is killed first when memory runs out")
 	}
 	return nil
@@ -44,7 +44,7 @@ func setLimits(p *initProcess) error {
 
 // setSysctls writes kernel parameters of the container's own namespaces.
 func setSysctls(p *initProcess) error {
-	for key, value := range p.Spec.Linux.Sysctl {
+	for key, value := range p.Sysctl {
 		path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
 		if !strings.HasPrefix(path, "/proc/sys/") {
 			return fmt.Errorf("linux.sysctl: key %q leads out of /proc/sys", key)

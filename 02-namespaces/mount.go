@@ -17,7 +17,7 @@ import (
 // rather than private: a disk that the host mounts later below a shared volume
 // still arrives inside.
 func receiveOnly(p *initProcess) error {
-	if !isNew(p.Spec, specs.MountNamespace) {
+	if !isNew(p.Namespaces, specs.MountNamespace) {
 		return nil
 	}
 	chapter.Call(p.ctx, "no mount made in here may appear on the host", "mount(\"\", \"/\", \"\", MS_REC|MS_SLAVE, NULL)")
@@ -29,8 +29,8 @@ func receiveOnly(p *initProcess) error {
 
 // bindRoot makes the new root a mount, which pivot_root(2) wants, and opens it.
 func bindRoot(p *initProcess) (err error) {
-	path := p.Spec.Root.Path
-	if has(p.Spec, specs.MountNamespace) {
+	path := p.Root.Path
+	if has(p.Namespaces, specs.MountNamespace) {
 		tree, err := cloneTree(p, path, true)
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func bindRoot(p *initProcess) (err error) {
 
 // mountAll makes the mounts of the spec, in its order.
 func mountAll(p *initProcess) error {
-	for _, m := range p.Spec.Mounts {
+	for _, m := range p.Mounts {
 		if err := mountOne(p, m); err != nil {
 			return fmt.Errorf("mount %s (%s) on %s: %w", cmp.Or(m.Source, "none"), cmp.Or(m.Type, "bind"), m.Destination, err)
 		}
@@ -72,7 +72,7 @@ func mountOne(p *initProcess, m specs.Mount) error {
 	}
 	var tree int
 	if o.bind || m.Type == "bind" {
-		tree, err = cloneTree(p, m.Source, o.recursive)
+		tree, err = bindMount(p, m, o)
 	} else {
 		tree, err = newFilesystem(p, m.Type, m.Source, o)
 	}
@@ -80,10 +80,6 @@ func mountOne(p *initProcess, m specs.Mount) error {
 		return err
 	}
 	defer unix.Close(tree)
-	// Set before the mount is attached: there is no instant at which a read-only volume can be written.
-	if err := setAttributes(p, tree, o, m.Destination); err != nil {
-		return err
-	}
 	if err := attachAt(p, tree, m.Destination, ""); err != nil {
 		return err
 	}
@@ -97,6 +93,21 @@ func mountOne(p *initProcess, m specs.Mount) error {
 		}
 	}
 	return nil
+}
+
+// bindMount returns a detached second mount of m.Source. Its attributes are set
+// before it is attached: there is no instant at which a read-only volume can
+// be written.
+func bindMount(p *initProcess, m specs.Mount, o mountOptions) (int, error) {
+	tree, err := cloneTree(p, m.Source, o.recursive)
+	if err != nil {
+		return -1, err
+	}
+	if err := setAttributes(p, tree, o, m.Destination); err != nil {
+		unix.Close(tree)
+		return -1, err
+	}
+	return tree, nil
 }
 
 // cloneTree returns a detached copy of the mount at path: what a bind mount is
@@ -209,7 +220,7 @@ func attach(p *initProcess, tree, target int, why string) error {
 // /dev/null, a directory by an empty tmpfs. What the root does not have needs
 // no mask.
 func maskPaths(p *initProcess) error {
-	for _, path := range p.Spec.Linux.MaskedPaths {
+	for _, path := range p.MaskedPaths {
 		target, err := openInRoot(p.root, clean(path), unix.O_PATH)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			continue
@@ -249,7 +260,7 @@ func mask(p *initProcess, path string, target int) error {
 
 // readonlyPaths makes paths of the new root read-only by mounting them over themselves.
 func readonlyPaths(p *initProcess) error {
-	for _, path := range p.Spec.Linux.ReadonlyPaths {
+	for _, path := range p.ReadonlyPaths {
 		target, err := openInRoot(p.root, clean(path), unix.O_PATH)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			continue

@@ -17,7 +17,7 @@ func changeRoot(p *initProcess) error {
 	if err := unix.Fchdir(p.root); err != nil {
 		return os.NewSyscallError("fchdir", err)
 	}
-	if !has(p.Spec, specs.MountNamespace) {
+	if !has(p.Namespaces, specs.MountNamespace) {
 		chapter.Call(p.ctx, "no mount namespace: a root that can be left again is all that can be had", "chroot(\".\")")
 		return os.NewSyscallError("chroot", unix.Chroot("."))
 	}
@@ -39,13 +39,13 @@ func changeRoot(p *initProcess) error {
 // sealRoot makes the root read-only, as root.readonly asks, and gives it the
 // propagation that linux.rootfsPropagation asks for.
 func sealRoot(p *initProcess) error {
-	if p.Spec.Root.Readonly {
+	if p.Root.Readonly {
 		chapter.Call(p.ctx, "the root file system can be read and not written", "mount_setattr(AT_FDCWD, \"/\", 0, {attr_set=MOUNT_ATTR_RDONLY}, %d)", unix.MOUNT_ATTR_SIZE_VER0)
 		if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
 			return &os.PathError{Op: "mount_setattr", Path: "/", Err: err}
 		}
 	}
-	if name := p.Spec.Linux.RootfsPropagation; name != "" {
+	if name := p.RootfsPropagation; name != "" {
 		o, err := parseMountOptions([]string{name})
 		if err != nil {
 			return err

@@ -14,7 +14,7 @@ import (
 // becomeUser takes on the user and groups of the spec. The capabilities are
 // kept for the next step, which decides about them.
 func becomeUser(p *initProcess) error {
-	u := p.Spec.Process.User
+	u := p.Process.User
 	umask := 0o022
 	if u.Umask != nil {
 		umask = int(*u.Umask)
@@ -58,7 +58,7 @@ func becomeUser(p *initProcess) error {
 
 // noNewPrivileges keeps set-user-ID programs from giving back what was dropped.
 func noNewPrivileges(p *initProcess) error {
-	if !p.Spec.Process.NoNewPrivileges {
+	if !p.Process.NoNewPrivileges {
 		return nil
 	}
 	chapter.Call(p.ctx, "no program in here can gain what was dropped", "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)")
@@ -67,7 +67,7 @@ func noNewPrivileges(p *initProcess) error {
 
 // changeDirectory goes to the working directory, as the user.
 func changeDirectory(p *initProcess) error {
-	cwd := p.Spec.Process.Cwd
+	cwd := p.Process.Cwd
 	chapter.Call(p.ctx, "where the program begins", "chdir(%q)", cwd)
 	if err := unix.Chdir(cwd); err != nil {
 		return fmt.Errorf("process.cwd: %w", &os.PathError{Op: "chdir", Path: cwd, Err: err})
@@ -82,16 +82,16 @@ func changeDirectory(p *initProcess) error {
 // findProgram finds the program in the container's PATH, as the user and in
 // the root that it will have.
 func findProgram(p *initProcess) error {
-	name := p.Spec.Process.Args[0]
+	name := p.Process.Args[0]
 	if strings.Contains(name, "/") {
 		p.program = name
 		return executable(name, fmt.Sprintf("exec: %q", name))
 	}
 	var denied error
-	for _, dir := range filepath.SplitList(pathOf(p.Spec.Process.Env)) {
+	for _, dir := range filepath.SplitList(pathOf(p.Process.Env)) {
 		candidate := filepath.Join("/", dir, name)
 		if !filepath.IsAbs(dir) {
-			candidate = filepath.Join(p.Spec.Process.Cwd, dir, name)
+			candidate = filepath.Join(p.Process.Cwd, dir, name)
 		}
 		switch err := executable(candidate, fmt.Sprintf("exec: %q", name)); {
 		case err == nil:
