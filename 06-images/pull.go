@@ -1,0 +1,181 @@
+//go:build linux
+
+package images
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// parallelLayers is how many layers of one pull are fetched at a time, as in
+// Docker.
+const parallelLayers = 3
+
+// PullOptions say what to pull, and how. The zero value pulls for this machine,
+// as nobody, and tells nobody.
+type PullOptions struct {
+	Platform    *ocispec.Platform // nil: HostPlatform
+	Credentials Credentials
+	Insecure    bool           // speak to the registry without TLS, or without checking its certificate, where that is needed
+	Progress    func(Progress) // called from several goroutines
+}
+
+// Pull brings an image here from its registry. When it returns an error, the
+// store has no other image than before, and no name has moved; layers that
+// were complete stay for the next pull. When it returns nil, all of the image
+// is on disk.
+func (s *Store) Pull(ctx context.Context, name string, opt PullOptions) (Image, error) {
+	progress, platform := opt.Progress, HostPlatform()
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	if opt.Platform != nil {
+		platform = *opt.Platform
+	}
+
+	// Resolve: the name says which registry, and the registry says which
+	// document the tag means now.
+	ref, err := ParseReference(name)
+	if err != nil {
+		return Image{}, err
+	}
+	repo, err := connect(ctx, ref, opt.Credentials, opt.Insecure)
+	if err != nil {
+		return Image{}, pullError(ref, err)
+	}
+	defer repo.close()
+	top, err := repo.manifest(ctx, identifier(ref))
+	if err != nil {
+		return Image{}, pullError(ref, err)
+	}
+	progress(Progress{ID: identifier(ref), Status: "Pulling from " + reference.Path(ref)})
+
+	// Manifest: of an index, the one for the platform.
+	doc := top
+	if top.isIndex() {
+		manifests, err := top.index()
+		if err != nil {
+			return Image{}, err
+		}
+		desc, err := choosePlatform(manifests, platform)
+		if err != nil {
+			return Image{}, fmt.Errorf("%s: %w", Familiar(ref), err)
+		}
+		if doc, err = repo.manifest(ctx, desc.Digest.String()); err != nil {
+			return Image{}, pullError(ref, err)
+		}
+		if err := checkSize(desc, doc.raw); err != nil {
+			return Image{}, err
+		}
+	}
+	m, err := doc.manifest()
+	if err != nil {
+		return Image{}, fmt.Errorf("%s: %w", Familiar(ref), err)
+	}
+
+	// Config: its digest is the image's ID, its diff IDs are what the layers
+	// must unpack to.
+	raw, err := repo.bytes(ctx, m.Config)
+	if err != nil {
+		return Image{}, pullError(ref, err)
+	}
+	if err := checkSize(m.Config, raw); err != nil {
+		return Image{}, err
+	}
+	config, err := parseConfig(raw, len(m.Layers))
+	if err != nil {
+		return Image{}, fmt.Errorf("%s: %w", Familiar(ref), err)
+	}
+	if err := checkPlatform(Familiar(ref), config, platform); err != nil {
+		return Image{}, err
+	}
+
+	// Layers: at the same time, since none needs another to be unpacked.
+	digests := append([]digest.Digest{doc.digest, m.Config.Digest}, config.RootFS.DiffIDs...)
+	for _, l := range m.Layers {
+		digests = append(digests, l.Digest)
+	}
+	defer s.hold(digests...)()
+	if err := s.pullLayers(ctx, repo, m.Layers, config.RootFS.DiffIDs, progress); err != nil {
+		return Image{}, pullError(ref, err)
+	}
+
+	// All is here: now the image gets its names.
+	byDigest, err := reference.WithDigest(reference.TrimNamed(ref), top.digest)
+	if err != nil {
+		return Image{}, err
+	}
+	before, _ := s.Get(ref.String())
+	img, err := s.add(doc, m, raw, config, ref.String(), byDigest.String())
+	if err != nil {
+		return Image{}, fmt.Errorf("%s: %w", Familiar(ref), err)
+	}
+	progress(Progress{Status: "Digest: " + top.digest.String()})
+	if before.ID == img.ID {
+		progress(Progress{Status: "Status: Image is up to date for " + Familiar(ref)})
+	} else {
+		progress(Progress{Status: "Status: Downloaded newer image for " + Familiar(ref)})
+	}
+	return img, nil
+}
+
+// pullLayers makes all layers be here, and returns when none is worked on any
+// more.
+func (s *Store) pullLayers(ctx context.Context, repo *repository, layers []ocispec.Descriptor, diffIDs []digest.Digest, progress func(Progress)) error {
+	type layer struct {
+		desc   ocispec.Descriptor
+		diffID digest.Digest
+	}
+	var all []layer
+	for i, desc := range layers {
+		progress(Progress{ID: shortID(desc.Digest.Encoded()), Status: "Pulling fs layer"})
+		all = append(all, layer{desc, diffIDs[i]})
+	}
+	// The largest first: it would otherwise be alone at the end.
+	slices.SortStableFunc(all, func(a, b layer) int { return cmp.Compare(b.desc.Size, a.desc.Size) })
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelLayers)
+	for _, l := range all {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err // another layer has failed
+			}
+			return s.layer(ctx, repo, l.desc, l.diffID, progress)
+		})
+	}
+	return group.Wait()
+}
+
+// checkSize holds what was fetched against what its descriptor says.
+func checkSize(desc ocispec.Descriptor, raw []byte) error {
+	if int64(len(raw)) != desc.Size {
+		return errorf(errdefs.ErrDataLoss, "%s: its descriptor says %d bytes, it has %d", desc.Digest, desc.Size, len(raw))
+	}
+	return nil
+}
+
+// pullError says what a registry's refusal means for the image.
+func pullError(ref reference.Named, err error) error {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return fmt.Errorf("pull %s: %w", Familiar(ref), err)
+	}
+	switch status.StatusCode {
+	case http.StatusNotFound:
+		return fmt.Errorf("manifest for %s not found: %w", Familiar(ref), err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("pull access denied for %s, repository does not exist or may require 'docker login': %w", reference.FamiliarName(ref), err)
+	}
+	return fmt.Errorf("pull %s: %w", Familiar(ref), err)
+}
