@@ -3,9 +3,19 @@ module drydock.example/04-overlayfs
 go 1.26
 
 require drydock.example/01-chroot v0.0.0
+
 require drydock.example/02-namespaces v0.0.0
+
 require drydock.example/03-cgroups v0.0.0
 
+require (
+	github.com/containerd/errdefs v1.0.0
+	github.com/opencontainers/go-digest v1.0.0
+	golang.org/x/sys v0.49.0
+)
+
 replace drydock.example/01-chroot => ../01-chroot
+
 replace drydock.example/02-namespaces => ../02-namespaces
+
 replace drydock.example/03-cgroups => ../03-cgroups

@@ -1,0 +1,2 @@
+// Package overlayfs is a root made of layers.
+package overlayfs

@@ -1,0 +1,93 @@
+//go:build linux
+
+package overlayfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Overlay keeps its own notes about a file in extended attributes of these
+// names. They are instructions to the kernel, never content of a layer: an
+// archive may not bring them, and a diff does not carry them.
+//
+// Source: Documentation/filesystems/overlayfs.rst.
+const (
+	overlayXattr     = "trusted.overlay."
+	overlayUserXattr = "user.overlay."
+
+	opaqueXattr   = overlayXattr + "opaque"
+	redirectXattr = overlayXattr + "redirect"
+	metacopyXattr = overlayXattr + "metacopy"
+)
+
+// isOverlayXattr says whether name is one of overlay's own notes.
+func isOverlayXattr(name string) bool {
+	return strings.HasPrefix(name, overlayXattr) || strings.HasPrefix(name, overlayUserXattr)
+}
+
+// self returns a path that leads to the very file behind fd, whatever its type
+// and whatever its name has become. It is how calls that know only paths are
+// used on a descriptor that was opened with O_PATH.
+func self(fd int) string {
+	return fmt.Sprintf("/proc/self/fd/%d", fd)
+}
+
+// isOpaque says whether the directory at path hides what lies below it in the
+// stack.
+func isOpaque(path string) (bool, error) {
+	var value [2]byte
+	n, err := unix.Lgetxattr(path, opaqueXattr, value[:])
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ERANGE) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &os.PathError{Op: "getxattr " + opaqueXattr, Path: path, Err: err}
+	}
+	return string(value[:n]) == "y", nil
+}
+
+// xattrs returns the extended attributes of the file at path, overlay's own
+// included, and does not follow path's last link. A file system without any
+// has none.
+func xattrs(path string) (map[string]string, error) {
+	list, err := grow(func(b []byte) (int, error) { return unix.Llistxattr(path, b) })
+	if errors.Is(err, unix.ENOTSUP) || len(list) == 0 && err == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "listxattr", Path: path, Err: err}
+	}
+	attrs := make(map[string]string)
+	for _, name := range bytes.Split(bytes.TrimSuffix(list, []byte{0}), []byte{0}) {
+		value, err := grow(func(b []byte) (int, error) { return unix.Lgetxattr(path, string(name), b) })
+		if errors.Is(err, unix.ENODATA) {
+			continue // removed since the list was made
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "getxattr " + string(name), Path: path, Err: err}
+		}
+		attrs[string(name)] = string(value)
+	}
+	return attrs, nil
+}
+
+// grow calls get with a larger buffer until its answer fits.
+func grow(get func([]byte) (int, error)) ([]byte, error) {
+	for size := 256; ; size *= 4 {
+		b := make([]byte, size)
+		n, err := get(b)
+		if errors.Is(err, unix.ERANGE) && size < 1<<20 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
