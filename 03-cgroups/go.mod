@@ -1,9 +1,15 @@
 module drydock.example/03-cgroups
 
-go 1.26
+go 1.26.0
 
 require drydock.example/01-chroot v0.0.0
-require drydock.example/02-namespaces v0.0.0
+
+require (
+	github.com/containerd/errdefs v1.0.0
+	github.com/opencontainers/runtime-spec v1.3.0
+	golang.org/x/sys v0.49.0
+)
 
 replace drydock.example/01-chroot => ../01-chroot
+
 replace drydock.example/02-namespaces => ../02-namespaces
