@@ -318,11 +318,13 @@ func enter(ctx context.Context, p plan, spec *specs.Spec) error {
 // setTimeOffsets sets the clocks of the time namespace that the calling
 // thread's children will have (time_namespaces(7)).
 func setTimeOffsets(ctx context.Context, offsets map[string]specs.LinuxTimeOffset) error {
+	// The thread's own directory: /proc/self is that of the process's first thread, and /proc/thread-self lacks the file.
+	file := fmt.Sprintf("/proc/%d/timens_offsets", unix.Gettid())
 	for clock, o := range offsets {
 		line := fmt.Sprintf("%s %d %d", clock, o.Secs, o.Nanosecs)
-		chapter.Call(ctx, "the offset that its clock has to the host's", "write(\"/proc/thread-self/timens_offsets\", %q)", line)
-		if err := os.WriteFile("/proc/thread-self/timens_offsets", []byte(line), 0); err != nil {
-			return fmt.Errorf("write %q: %w", line, err)
+		chapter.Call(ctx, "the offset that its clock has to the host's", "write(%q, %q)", file, line)
+		if err := os.WriteFile(file, []byte(line), 0); err != nil {
+			return fmt.Errorf("write %q to %s: %w", line, file, err)
 		}
 	}
 	return nil

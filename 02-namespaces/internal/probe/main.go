@@ -1,0 +1,69 @@
+//go:build linux
+
+// Probe is what the tests run inside a container: it says what it sees.
+//
+//	probe            its view, as JSON
+//	probe exit N     ends with status N
+//	probe write PATH writes a file and prints the error, if any
+//	probe wait       ends when its standard input does
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "exit":
+			n, _ := strconv.Atoi(os.Args[2])
+			os.Exit(n)
+		case "write":
+			fmt.Println(os.WriteFile(os.Args[2], []byte("x"), 0o644))
+			return
+		case "wait":
+			fmt.Println("waiting")
+			io.Copy(io.Discard, os.Stdin)
+			return
+		}
+	}
+	view := map[string]any{"pid": os.Getpid(), "ppid": os.Getppid(), "uid": os.Getuid(), "gid": os.Getgid(), "env": os.Environ(), "args": os.Args}
+	view["hostname"], _ = os.Hostname()
+	view["cwd"], _ = os.Getwd()
+	view["groups"], _ = os.Getgroups()
+	view["session"], _ = unix.Getsid(0)
+	ns := map[string]string{}
+	links, _ := filepath.Glob("/proc/self/ns/*")
+	for _, l := range links {
+		ns[filepath.Base(l)], _ = os.Readlink(l)
+	}
+	view["namespaces"] = ns
+	for _, file := range []string{"mountinfo", "status", "uid_map", "cgroup", "oom_score_adj", "limits"} {
+		b, _ := os.ReadFile("/proc/self/" + file)
+		view[file] = string(b)
+	}
+	var fds []string
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(to, "/proc/") && !strings.HasPrefix(to, "anon_inode:") {
+			fds = append(fds, e.Name())
+		}
+	}
+	view["fds"] = fds
+	var root []string
+	entries, _ = os.ReadDir("/")
+	for _, e := range entries {
+		root = append(root, e.Name())
+	}
+	view["root"] = root
+	json.NewEncoder(os.Stdout).Encode(view)
+}
