@@ -22,6 +22,7 @@
 //	store.go      images and names (bbolt)
 //	create.go     an image that was made here
 //	remove.go     what goes when a name goes
+//	serve.go      the other side: a registry that others pull from
 //	progress.go   lines for a person
 //
 // [Store] keeps three things under its directory and in its database. content/

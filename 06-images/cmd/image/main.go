@@ -1,0 +1,95 @@
+//go:build linux
+
+// Image pulls images from registries, keeps them, serves them to others, and
+// runs a program of one.
+//
+//	image [--explain] [--root DIR] COMMAND [ARG...]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"drydock.example/01-chroot/explain"
+	namespaces "drydock.example/02-namespaces"
+	images "drydock.example/06-images"
+)
+
+// command is one subcommand. run returns the exit status.
+type command struct {
+	usage string
+	about string
+	run   func(ctx context.Context, store *images.Store, args []string) (int, error)
+}
+
+// errUsage says that a command's arguments are not those in its usage.
+var errUsage = errors.New("usage")
+
+var root string
+
+func main() {
+	namespaces.Init()
+	commands := []command{pull, list, inspect, remove, create, serve, run}
+	flags := flag.NewFlagSet("image", flag.ContinueOnError)
+	narrate := flags.Bool("explain", false, "narrate each kernel operation")
+	flags.StringVar(&root, "root", "/var/lib/drydock-image", "the `directory` of the image store")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: image [--explain] [--root DIR] COMMAND [ARG...]")
+		for _, c := range commands {
+			fmt.Fprintf(flags.Output(), "  %-40s %s\n", c.usage, c.about)
+		}
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		os.Exit(2)
+	}
+	for _, c := range commands {
+		if name, _, _ := strings.Cut(c.usage, " "); name != flags.Arg(0) {
+			continue
+		}
+		status, err := c.start(*narrate, flags.Args()[1:])
+		if errors.Is(err, errUsage) {
+			status, err = 2, fmt.Errorf("usage: image %s", c.usage)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "image:", err)
+		}
+		os.Exit(status)
+	}
+	flags.Usage()
+	os.Exit(2)
+}
+
+// start opens the store and runs the command. An interrupt ends the command's
+// context, so that what it began is undone.
+func (c command) start(narrate bool, args []string) (int, error) {
+	if os.Geteuid() != 0 {
+		return 1, errors.New("layers hold files of other users and devices, which takes root: run it with sudo")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if narrate {
+		ctx = explain.With(ctx, explain.Text(os.Stderr))
+	}
+	var err error
+	if root, err = filepath.Abs(root); err != nil {
+		return 1, err
+	}
+	db, err := images.OpenDB(filepath.Join(root, "images.db"))
+	if err != nil {
+		return 1, err
+	}
+	defer db.Close()
+	store, err := images.Open(root, db)
+	if err != nil {
+		return 1, err
+	}
+	return c.run(ctx, store, args)
+}
