@@ -195,10 +195,14 @@ func (n *Network) Disconnect(ctx context.Context, ep *Endpoint) error {
 	if err := n.check(); err != nil {
 		return err
 	}
-	err := n.Unpublish(ctx, ep)
+	// Side by side, because each of the two ends with a wait of some ten
+	// milliseconds until no CPU reads the old state any more (an RCU grace period).
+	unpublished := make(chan error)
+	go func() { unpublished <- n.Unpublish(ctx, ep) }()
 	name := hostInterface(ep.Address.Addr())
 	chapter.Call(ctx, "both ends go at once", "sendto(NETLINK_ROUTE, RTM_DELLINK ifname=%q)", name)
-	return errors.Join(err, deleteLink(name, "veth"))
+	err := deleteLink(name, "veth")
+	return errors.Join(<-unpublished, err)
 }
 
 // Endpoints returns what the kernel has of this network: one Endpoint for each

@@ -1,0 +1,238 @@
+//go:build linux
+
+package networking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"drydock.example/01-chroot/hosttest"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
+
+// lab is the host, which is the network namespace of the tests, and one other
+// host beside it, joined to it by a veth pair.
+type lab struct {
+	t       *testing.T
+	outside *os.File
+}
+
+const (
+	hostAddress    = "192.0.2.1"
+	outsideAddress = "192.0.2.2"
+)
+
+// silence is how long a test waits to call a connection dropped. A drop has no
+// event to wait for.
+const silence = 150 * time.Millisecond
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	hosttest.Require(t, hosttest.Bridge)
+	l := &lab{t: t, outside: newNamespace(t)}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Flags = "uplink", net.FlagUp
+	cable := netlink.NewVeth(attrs)
+	cable.PeerName, cable.PeerNamespace = "eth0", netlink.NsFd(l.outside.Fd())
+	must(t, netlink.LinkAdd(cable))
+	t.Cleanup(func() { must(t, netlink.LinkDel(cable)) })
+	addAddress(t, "uplink", hostAddress+"/24")
+	l.at(l.outside, func() {
+		link := linkByName(t, "eth0")
+		addAddress(t, "eth0", outsideAddress+"/24")
+		must(t, netlink.LinkSetUp(link))
+	})
+	return l
+}
+
+func newNamespace(t *testing.T) *os.File {
+	t.Helper()
+	ns, err := NewNamespace(context.Background())
+	must(t, err)
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// network makes network number i, 172.30.i.0/24 on bridge ddi, which goes with
+// the test.
+func (l *lab) network(i int) *Network {
+	l.t.Helper()
+	n := testNetwork(i)
+	must(l.t, n.Create(context.Background()))
+	l.t.Cleanup(func() { must(l.t, n.Delete(context.Background())) })
+	return n
+}
+
+func testNetwork(i int) *Network {
+	return &Network{
+		Name:    fmt.Sprintf("net%d", i),
+		Bridge:  fmt.Sprintf("dd%d", i),
+		Subnet:  netip.MustParsePrefix(fmt.Sprintf("172.30.%d.0/24", i)),
+		Gateway: netip.MustParseAddr(fmt.Sprintf("172.30.%d.1", i)),
+	}
+}
+
+// container plugs a namespace into n as host number host of its subnet.
+func (l *lab) container(n *Network, host byte, ports ...string) (*os.File, *Endpoint) {
+	l.t.Helper()
+	ns, ep := newNamespace(l.t), endpoint(l.t, n, host, ports...)
+	must(l.t, n.Connect(context.Background(), ns, ep))
+	l.t.Cleanup(func() { must(l.t, n.Disconnect(context.Background(), ep)) })
+	return ns, ep
+}
+
+func endpoint(t *testing.T, n *Network, host byte, ports ...string) *Endpoint {
+	t.Helper()
+	a := n.Subnet.Addr().As4()
+	a[3] = host
+	ep := &Endpoint{Address: netip.PrefixFrom(netip.AddrFrom4(a), n.Subnet.Bits())}
+	for _, s := range ports {
+		p, err := ParsePort(s)
+		must(t, err)
+		ep.Ports = append(ep.Ports, p...)
+	}
+	return ep
+}
+
+// at runs f on a thread that is in ns; nil is the host. A socket belongs to
+// the namespace in which it is made, wherever it is used.
+func (l *lab) at(ns *os.File, f func()) {
+	l.t.Helper()
+	if ns == nil {
+		f()
+		return
+	}
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine.
+		runtime.LockOSThread()
+		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	must(l.t, <-done)
+}
+
+// serve answers every TCP connection to address in ns with the client's
+// address as the server sees it, and every datagram too.
+func (l *lab) serve(ns *os.File, network, address string) {
+	l.t.Helper()
+	l.at(ns, func() {
+		if network == "udp" {
+			conn, err := net.ListenPacket("udp4", address)
+			must(l.t, err)
+			l.t.Cleanup(func() { conn.Close() })
+			go func() {
+				buf := make([]byte, 1500)
+				for {
+					_, from, err := conn.ReadFrom(buf)
+					if err != nil {
+						return
+					}
+					conn.WriteTo([]byte(from.String()), from)
+				}
+			}()
+			return
+		}
+		ln, err := net.Listen("tcp4", address)
+		must(l.t, err)
+		l.t.Cleanup(func() { ln.Close() })
+		go func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				io.WriteString(conn, conn.RemoteAddr().String())
+				conn.Close()
+			}
+		}()
+	})
+}
+
+// ask connects from ns to address and returns the client's IP address as the
+// server saw it.
+func (l *lab) ask(ns *os.File, network, address string, timeout time.Duration) (seen string, err error) {
+	l.t.Helper()
+	l.at(ns, func() {
+		var conn net.Conn
+		if conn, err = net.DialTimeout(network, address, timeout); err != nil {
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(timeout))
+		if network == "udp" {
+			if _, err = conn.Write([]byte("?")); err != nil {
+				return
+			}
+		}
+		buf := make([]byte, 100)
+		var n int
+		n, err = conn.Read(buf)
+		seen, _, _ = strings.Cut(string(buf[:n]), ":")
+	})
+	return seen, err
+}
+
+// answers checks that address answers from ns and sees the source.
+func (l *lab) answers(ns *os.File, network, address, source string) {
+	l.t.Helper()
+	seen, err := l.ask(ns, network, address, 5*time.Second)
+	if err != nil {
+		l.t.Errorf("%s %s: %v", network, address, err)
+	} else if source != "" && seen != source {
+		l.t.Errorf("%s %s sees the client as %s, want %s", network, address, seen, source)
+	}
+}
+
+// silent checks that nobody answers on address.
+func (l *lab) silent(ns *os.File, network, address, why string) {
+	l.t.Helper()
+	if seen, err := l.ask(ns, network, address, silence); err == nil {
+		l.t.Errorf("%s %s answers (and sees %s): %s", network, address, seen, why)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func linkByName(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	link, err := netlink.LinkByName(name)
+	must(t, err)
+	return link
+}
+
+func addAddress(t testing.TB, link, address string) {
+	t.Helper()
+	a, err := netlink.ParseAddr(address)
+	must(t, err)
+	must(t, netlink.AddrAdd(linkByName(t, link), a))
+}
+
+func hasLink(t testing.TB, name string) bool {
+	t.Helper()
+	_, err := netlink.LinkByName(name)
+	if err != nil && !errors.As(err, new(netlink.LinkNotFoundError)) {
+		t.Fatal(err)
+	}
+	return err == nil
+}

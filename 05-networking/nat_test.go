@@ -1,0 +1,139 @@
+//go:build linux
+
+package networking
+
+import (
+	"context"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"drydock.example/01-chroot/hosttest"
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+)
+
+var background = context.Background()
+
+func TestContainerReachesOutsideAsTheHost(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	l.serve(l.outside, "tcp", outsideAddress+":80")
+	l.serve(l.outside, "udp", outsideAddress+":53")
+	c, _ := l.container(n, 2)
+	l.answers(c, "tcp", outsideAddress+":80", hostAddress)
+	l.answers(c, "udp", outsideAddress+":53", hostAddress)
+}
+
+func TestNeighboursTalkWithoutTranslation(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	a, _ := l.container(n, 2)
+	b, _ := l.container(n, 3)
+	l.serve(b, "tcp", "172.30.0.3:80")
+	l.answers(a, "tcp", "172.30.0.3:80", "172.30.0.2")
+}
+
+func TestNetworksAreIsolated(t *testing.T) {
+	l := newLab(t)
+	n0, n1 := l.network(0), l.network(1)
+	a, _ := l.container(n0, 2)
+	b, _ := l.container(n1, 2, "18080:80")
+	l.serve(b, "tcp", ":80")
+	l.silent(a, "tcp", "172.30.1.2:80", "another network's container")
+	l.answers(a, "tcp", hostAddress+":18080", "")
+}
+
+// Another host may route straight to a container's address; the host is a
+// router, after all.
+func TestOnlyPublishedPortsAreReachedFromOutside(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	c, _ := l.container(n, 2, "18080:8080")
+	l.serve(c, "tcp", ":8080")
+	l.at(l.outside, func() {
+		must(t, netlink.RouteAdd(&netlink.Route{
+			LinkIndex: linkByName(t, "eth0").Attrs().Index,
+			Dst:       ipNet(n.Subnet), Gw: netip.MustParseAddr(hostAddress).AsSlice(),
+		}))
+	})
+	l.answers(l.outside, "tcp", hostAddress+":18080", outsideAddress)
+	l.silent(l.outside, "tcp", "172.30.0.2:8080", "not the way it is published")
+}
+
+func TestRulesArePutBackAfterAFlush(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	c, ep := l.container(n, 2, "18080:8080", "127.0.0.1:18081:8080")
+	l.serve(c, "tcp", ":8080")
+	l.serve(l.outside, "tcp", outsideAddress+":80")
+
+	flush := new(nftables.Conn)
+	flush.FlushRuleset()
+	must(t, flush.Flush())
+	l.silent(c, "tcp", outsideAddress+":80", "there is no NAT")
+	l.silent(l.outside, "tcp", hostAddress+":18080", "nothing is published")
+
+	must(t, n.Create(background))
+	must(t, n.Publish(background, ep))
+	l.answers(c, "tcp", outsideAddress+":80", hostAddress)
+	l.answers(l.outside, "tcp", hostAddress+":18080", outsideAddress)
+	l.answers(nil, "tcp", "127.0.0.1:18081", "")
+}
+
+func TestCreateTwiceIsCreateOnce(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	c, _ := l.container(n, 2, "18080:8080")
+	l.serve(c, "tcp", ":8080")
+	before := rules(t, n)
+	must(t, n.Create(background))
+	if after := rules(t, n); !slices.Equal(before, after) {
+		t.Errorf("rules before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+	l.answers(l.outside, "tcp", hostAddress+":18080", outsideAddress)
+}
+
+// rules returns each rule's chain and comment, as the kernel has them.
+func rules(t *testing.T, n *Network) (all []string) {
+	t.Helper()
+	c := new(nftables.Conn)
+	for _, ch := range n.ruleset().chains {
+		rs, err := c.GetRules(table, ch)
+		must(t, err)
+		for _, r := range rs {
+			all = append(all, ch.Name+": "+string(r.UserData))
+		}
+	}
+	return all
+}
+
+// TestRulesAreWhatTheyAreSaidToBe compares the text of each rule, which
+// --explain shows, with what nft reads out of the kernel.
+func TestRulesAreWhatTheyAreSaidToBe(t *testing.T) {
+	hosttest.Require(t, hosttest.Bridge, hosttest.Program("nft"))
+	l := newLab(t)
+	n := l.network(0)
+	for _, c := range n.ruleset().chains {
+		out, err := exec.Command("nft", "list", "chain", "ip", table.Name, c.Name).CombinedOutput()
+		if err != nil {
+			t.Fatalf("nft: %v: %s", err, out)
+		}
+		var got, want []string
+		for _, line := range strings.Split(string(out), "\n") {
+			if rule, _, found := strings.Cut(strings.TrimSpace(line), " comment "); found {
+				got = append(got, rule)
+			}
+		}
+		for _, r := range n.ruleset().rules {
+			if r.chain.Name == c.Name {
+				want = append(want, r.text)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("chain %s\nnft shows:\n  %s\nwe say:\n  %s", c.Name, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		}
+	}
+}
