@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,12 +28,45 @@ func cgroupName(pid int) string { return "/drydock-test-" + strconv.Itoa(pid) }
 // hierarchy is one mounted cgroup hierarchy.
 type hierarchy struct {
 	mount
-	// root is the mounted directory as the host has it, and procs its open
-	// cgroup.procs: through them the namespace can be left. nil outside it.
-	root, procs *os.File
+	// root is the mounted directory as the host has it, and home the open
+	// cgroup.procs of where this process came from and of the root: through
+	// them the namespace can be left. nil outside it.
+	root *os.File
+	home []*os.File
 }
 
 func (h hierarchy) v2() bool { return h.fstype == "cgroup2" }
+
+// key is what /proc/self/cgroup calls the hierarchy: its controllers or
+// name=NAME, and nothing for v2.
+func (h hierarchy) key() string {
+	if h.v2() {
+		return ""
+	}
+	var names []string
+	for o := range strings.SplitSeq(h.options, ",") {
+		switch {
+		case o == "rw" || o == "ro" || o == "xattr" || o == "clone_children" || o == "noprefix":
+		case strings.HasPrefix(o, "release_agent="):
+		default:
+			names = append(names, o)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// ownCgroups returns the path of this process's cgroup in every hierarchy, by
+// its key (cgroups(7)).
+func ownCgroups() map[string]string {
+	own := map[string]string{}
+	b, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3); len(f) == 3 {
+			own[f[1]] = f[2]
+		}
+	}
+	return own
+}
 
 // hierarchies lists the hierarchies that are mounted, v1 and v2.
 func hierarchies() []hierarchy {
@@ -50,17 +84,23 @@ func hierarchies() []hierarchy {
 // returns holds the way back, see [leaveCgroups].
 func enterCgroups(hs []hierarchy) ([]hierarchy, error) {
 	var entered []hierarchy
+	own := ownCgroups()
 	for _, h := range hs {
 		var err error
 		if h.root, err = os.Open(h.point); err != nil {
 			return entered, err
 		}
 		// Opened before unshare: cgroup v2 asks for the namespace of the opener.
-		if h.procs, err = os.OpenFile(filepath.Join(h.point, "cgroup.procs"), os.O_WRONLY, 0); err != nil {
-			if errors.Is(err, unix.EROFS) {
-				continue // a container's read-only view: left as it is
+		for _, dir := range []string{h.point + own[h.key()], h.point} {
+			procs, err := os.OpenFile(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY, 0)
+			if err == nil {
+				h.home = append(h.home, procs)
+			} else if !errors.Is(err, unix.EROFS) && !errors.Is(err, fs.ErrNotExist) {
+				return entered, err
 			}
-			return entered, err
+		}
+		if len(h.home) == 0 {
+			continue // a container's read-only view: left as it is
 		}
 		entered = append(entered, h)
 		dir := h.point + prefix
@@ -111,18 +151,7 @@ func mountCgroups(hs []hierarchy, old []mount) error {
 		if err := os.MkdirAll(h.point, 0o755); err != nil {
 			return err
 		}
-		options := ""
-		if !h.v2() {
-			// Only what names the hierarchy: its controllers and its name.
-			var keep []string
-			for o := range strings.SplitSeq(h.options, ",") {
-				if o != "rw" && o != "ro" && o != "xattr" && o != "clone_children" && !strings.HasPrefix(o, "release_agent=") {
-					keep = append(keep, o)
-				}
-			}
-			options = strings.Join(keep, ",")
-		}
-		if err := unix.Mount(h.source, h.point, h.fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options); err != nil {
+		if err := unix.Mount(h.source, h.point, h.fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, h.key()); err != nil {
 			return fmt.Errorf("mount a new %s: %w", h.point, err)
 		}
 		// With cpu,cpuacct in one hierarchy each also has a link of its own name.
@@ -148,7 +177,11 @@ func mountCgroups(hs []hierarchy, old []mount) error {
 // leaveCgroups moves this process out of its directories and removes them.
 func leaveCgroups(hs []hierarchy) {
 	for _, h := range hs {
-		_, _ = h.procs.WriteString("0")
+		for _, procs := range h.home {
+			if _, err := procs.WriteString("0"); err == nil {
+				break
+			}
+		}
 		removeTree(fmt.Sprintf("/proc/self/fd/%d%s", h.root.Fd(), prefix))
 	}
 }
@@ -209,7 +242,7 @@ func removeStaleCgroups() {
 }
 
 // removeTree removes the cgroup directories from the leaves up. One that still
-// has processes stays.
+// has processes after a second stays.
 func removeTree(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -220,5 +253,19 @@ func removeTree(dir string) {
 			removeTree(filepath.Join(dir, e.Name()))
 		}
 	}
-	_ = unix.Rmdir(dir)
+	// A process that has been waited for may count a moment longer.
+	for deadline := time.Now().Add(time.Second); unix.Rmdir(dir) == unix.EBUSY && time.Now().Before(deadline); {
+		awaitChange(dir)
+	}
+}
+
+// awaitChange returns when cgroup.events of a v2 cgroup changes ("populated 0"),
+// or soon: v1 has no such file, and the change may have come before the call.
+func awaitChange(dir string) {
+	var poll []unix.PollFd
+	if f, err := os.Open(filepath.Join(dir, "cgroup.events")); err == nil {
+		defer f.Close()
+		poll = []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
+	}
+	_, _ = unix.Poll(poll, 2)
 }

@@ -276,7 +276,7 @@ func leftProcesses(grace time.Duration) []string {
 			continue
 		}
 		cmdline, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if err != nil {
+		if err != nil || len(cmdline) == 0 { // it is just ending
 			continue
 		}
 		left = append(left, fmt.Sprintf("process %d: %s", pid, strings.Join(strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00"), " ")))
