@@ -1,0 +1,3 @@
+module drydock.example/tools
+
+go 1.26

@@ -1,0 +1,106 @@
+// Package course_test is what `go test ./...` runs at the root: every module
+// of the workspace, chapter by chapter.
+package course_test
+
+import (
+	"encoding/json"
+	"flag"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCourse runs the tests of each chapter as a subtest of its name:
+//
+//	go test -run TestCourse/03 -v .
+func TestCourse(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Fatalf("the chapters need a Linux kernel, and this is %s: run the tests on Linux, as root", runtime.GOOS)
+	}
+	if os.Geteuid() != 0 {
+		t.Log("not root: what needs the kernel's permission is skipped, with that reason")
+	}
+	for _, module := range modules(t) {
+		t.Run(filepath.Base(module), func(t *testing.T) {
+			watch(t, module)
+			args := append([]string{"test"}, passedOn()...)
+			cmd := exec.Command("go", append(args, "./...")...)
+			cmd.Dir = module
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+			if err := cmd.Run(); err != nil {
+				t.Errorf("cd %s && %s: %v", filepath.Base(module), strings.Join(cmd.Args, " "), err)
+			}
+		})
+	}
+}
+
+// modules returns the directories of the workspace's modules but this one, in
+// the order of go.work, which is that of the chapters.
+func modules(t *testing.T) []string {
+	out, err := exec.Command("go", "work", "edit", "-json").Output()
+	if err != nil {
+		t.Fatalf("read go.work: %v", err)
+	}
+	var work struct {
+		Use []struct{ DiskPath string }
+	}
+	if err := json.Unmarshal(out, &work); err != nil {
+		t.Fatalf("read go.work: %v", err)
+	}
+	var dirs []string
+	for _, use := range work.Use {
+		if use.DiskPath == "." {
+			continue
+		}
+		dir, err := filepath.Abs(use.DiskPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+// watch opens every directory of a module. The go command remembers the result
+// of a test with the files and directories that it opened, below the root: so
+// a result is forgotten when anything in a chapter changes.
+func watch(t *testing.T, module string) {
+	err := filepath.WalkDir(module, func(path string, d fs.DirEntry, err error) error {
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// passedOn returns the flags of this run that the chapters' runs must have too.
+func passedOn() []string {
+	var args []string
+	if testing.Short() {
+		args = append(args, "-short")
+	}
+	if testing.Verbose() {
+		args = append(args, "-v")
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race")
+	}
+	// -count=1 is how a reader asks for no result from memory.
+	if n := flag.Lookup("test.count").Value.String(); n != "1" || asked("test.count") {
+		args = append(args, "-count="+n)
+	}
+	return args
+}
+
+// asked reports whether the flag was given.
+func asked(name string) bool {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	return given
+}
