@@ -56,23 +56,37 @@ func isOpaque(path string) (bool, error) {
 // included, and does not follow path's last link. A file system without any
 // has none.
 func xattrs(path string) (map[string]string, error) {
-	list, err := grow(func(b []byte) (int, error) { return unix.Llistxattr(path, b) })
-	if errors.Is(err, unix.ENOTSUP) || len(list) == 0 && err == nil {
+	return collect(path,
+		func(b []byte) (int, error) { return unix.Llistxattr(path, b) },
+		func(name string, b []byte) (int, error) { return unix.Lgetxattr(path, name, b) })
+}
+
+// fxattrs is xattrs for an open file.
+func fxattrs(fd int) (map[string]string, error) {
+	return collect(self(fd),
+		func(b []byte) (int, error) { return unix.Flistxattr(fd, b) },
+		func(name string, b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+}
+
+func collect(path string, list func([]byte) (int, error), get func(string, []byte) (int, error)) (map[string]string, error) {
+	names, err := grow(list)
+	if errors.Is(err, unix.ENOTSUP) || len(names) == 0 && err == nil {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "listxattr", Path: path, Err: err}
 	}
 	attrs := make(map[string]string)
-	for _, name := range bytes.Split(bytes.TrimSuffix(list, []byte{0}), []byte{0}) {
-		value, err := grow(func(b []byte) (int, error) { return unix.Lgetxattr(path, string(name), b) })
+	for _, b := range bytes.Split(bytes.TrimSuffix(names, []byte{0}), []byte{0}) {
+		name := string(b)
+		value, err := grow(func(b []byte) (int, error) { return get(name, b) })
 		if errors.Is(err, unix.ENODATA) {
 			continue // removed since the list was made
 		}
 		if err != nil {
-			return nil, &os.PathError{Op: "getxattr " + string(name), Path: path, Err: err}
+			return nil, &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
 		}
-		attrs[string(name)] = string(value)
+		attrs[name] = string(value)
 	}
 	return attrs, nil
 }
