@@ -18,7 +18,7 @@ type Memory struct {
 	Limit     uint64
 	Swap      uint64            // swap in use, without memory
 	SwapLimit uint64            // swap alone, without memory
-	Failures  uint64            // how often the limit was reached and memory had to be reclaimed
+	Failures  uint64            // how often the limit was reached and memory had to be reclaimed (v1 of Linux 6.18 does not count the memory+swap limit)
 	OOMKills  uint64            // processes killed because nothing was left to reclaim
 	Detail    map[string]uint64 // memory.stat as it is, keys and units of the kernel's version
 }

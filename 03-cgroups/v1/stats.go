@@ -57,6 +57,12 @@ func memoryStats(dir string, s *cgroupfs.Stats) (err error) {
 		return err
 	}
 	m.Swap = max(both, m.Usage) - m.Usage
+	// Where both limits are the same the kernel meets this one first.
+	failures, err := cgroupfs.ReadUint(dir + "/memory.memsw.failcnt")
+	if err != nil {
+		return err
+	}
+	m.Failures += failures
 	limit, err := cgroupfs.ReadUint(dir + "/memory.memsw.limit_in_bytes")
 	m.SwapLimit = limit
 	if limit != cgroupfs.NoLimit {

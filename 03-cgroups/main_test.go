@@ -1,0 +1,191 @@
+//go:build linux
+
+package cgroups_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"drydock.example/01-chroot/hosttest"
+	cgroups "drydock.example/03-cgroups"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// role names the part that the test binary plays when a test starts it again.
+const role = "CGROUPS_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(role); name != "" {
+		play(name, os.Args[1:])
+		os.Exit(0)
+	}
+	os.Exit(hosttest.Run(m))
+}
+
+// play is what happens inside a cgroup. Each role says "ready" when it is what
+// it should be.
+func play(name string, args []string) {
+	ready := func() { fmt.Println("ready") }
+	switch name {
+	case "sleep":
+		ready()
+		io.Copy(io.Discard, os.Stdin) // until the test ends, or kills
+	case "hog":
+		ready()
+		var hoard [][]byte
+		for {
+			piece := make([]byte, 1<<20)
+			for i := 0; i < len(piece); i += 4096 {
+				piece[i] = 1
+			}
+			hoard = append(hoard, piece)
+		}
+	case "spin":
+		runtime.GOMAXPROCS(1)
+		ready()
+		for start := time.Now(); time.Since(start) < time.Minute; {
+		}
+	case "fork": // a bomb: children until the kernel says no
+		for n := 0; ; n++ {
+			child := exec.Command("/proc/self/exe")
+			child.Env = []string{role + "=sleep"}
+			child.Stdin = os.Stdin
+			if err := child.Start(); err != nil {
+				fmt.Println(n, errors.Is(err, syscall.EAGAIN))
+				ready()
+				io.Copy(io.Discard, os.Stdin)
+				return
+			}
+		}
+	case "tree": // a child and a grandchild
+		depth, _ := strconv.Atoi(args[0])
+		if depth > 0 {
+			child := exec.Command("/proc/self/exe", strconv.Itoa(depth-1))
+			child.Env, child.Stdin, child.Stdout = []string{role + "=tree"}, os.Stdin, os.Stdout
+			if err := child.Start(); err != nil {
+				fmt.Println(err)
+			}
+			child.Wait()
+			return
+		}
+		ready()
+		io.Copy(io.Discard, os.Stdin)
+	case "open":
+		f, err := os.OpenFile(args[0], os.O_RDWR, 0)
+		fmt.Println(err)
+		f.Close()
+		ready()
+	}
+}
+
+// child is a role that runs in a cgroup.
+type child struct {
+	*exec.Cmd
+	stdin io.WriteCloser
+	said  string // what it printed before it was ready
+}
+
+// start runs a role in c and returns when it is ready. It is over, and waited
+// for, when the test is.
+func start(t *testing.T, c *cgroups.Cgroup, name string, args ...string) *child {
+	t.Helper()
+	p := &child{Cmd: exec.Command("/proc/self/exe", args...)}
+	p.Env = append(os.Environ(), role+"="+name, "GOMAXPROCS=2")
+	p.Stderr = os.Stderr
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	err = c.Spawn(t.Context(), func(dir *os.File) error {
+		if dir != nil {
+			p.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		}
+		return p.Start()
+	})
+	if err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	t.Cleanup(func() { p.end() })
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if lines.Text() == "ready" {
+			return p
+		}
+		p.said += lines.Text() + "\n"
+	}
+	t.Fatalf("%s ended early: %v, %q", name, p.Wait(), p.said)
+	return nil
+}
+
+// end lets the role end by closing its input, and kills it if that is not its
+// way.
+func (p *child) end() {
+	p.stdin.Close()
+	if p.ProcessState == nil {
+		p.Process.Kill()
+		p.Wait()
+	}
+}
+
+// signal waits for the role's end and returns the signal that ended it.
+func (p *child) signal(t *testing.T) syscall.Signal {
+	t.Helper()
+	p.Wait()
+	return p.ProcessState.Sys().(syscall.WaitStatus).Signal()
+}
+
+// create makes a cgroup below hosttest's, which the test's end removes.
+func create(t *testing.T, name string, r *specs.LinuxResources) *cgroups.Cgroup {
+	t.Helper()
+	c, err := cgroups.Create(t.Context(), hosttest.Cgroup()+"/"+name, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { remove(t, c) })
+	return c
+}
+
+func remove(t *testing.T, c *cgroups.Cgroup) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Kill(ctx); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := c.Delete(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// own returns a process's cgroups as /proc shows them: controller → path.
+func own(t *testing.T, pid int) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		for controller := range strings.SplitSeq(parts[1], ",") {
+			m[controller] = parts[2]
+		}
+	}
+	return m
+}
+
+func ptr[T any](v T) *T { return &v }
