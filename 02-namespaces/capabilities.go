@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -16,13 +17,13 @@ import (
 type capabilitySet uint64
 
 // capabilityNumbers returns the map of CAP_CHOWN and the like to their numbers.
-func capabilityNumbers() map[string]uint {
+var capabilityNumbers = sync.OnceValue(func() map[string]uint {
 	m := map[string]uint{}
 	for _, c := range capability.ListKnown() {
 		m["CAP_"+strings.ToUpper(c.String())] = uint(c)
 	}
 	return m
-}
+})
 
 func newCapabilitySet(names []string) (capabilitySet, error) {
 	numbers := capabilityNumbers()

@@ -31,6 +31,11 @@ type Options struct {
 	ConsoleSocket *os.File
 	// Cgroup is a cgroup v2 directory in which the process is born.
 	Cgroup *os.File
+	// Spawn, where it is set, is called on the thread that makes the process, and
+	// must call start there, once, with a cgroup v2 directory (or nil) in which
+	// the process is then born. What else it does to the thread the process
+	// inherits, which is how it is born in the hierarchies of cgroup v1 too.
+	Spawn func(ctx context.Context, start func(cgroup *os.File) error) error
 	// Enter is called with the new process's id when it exists and has done
 	// nothing yet. Its error ends the process.
 	Enter func(pid int) error
@@ -171,7 +176,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 	}
 
 	c := &Process{conn: ours, in: json.NewDecoder(ours), out: json.NewEncoder(ours), narrated: narrated, ended: make(chan struct{})}
-	c.proc, err = spawn(ctx, p, spec, files, env, opt.Cgroup, c.ended)
+	c.proc, err = spawn(ctx, p, spec, files, env, opt, c.ended)
 	if narration != nil {
 		narration.Close()
 	}
@@ -237,7 +242,7 @@ func check(spec *specs.Spec) error {
 // to a goroutine and ends with it, unused by anyone else. It ends only with
 // the container: a death signal (Options.Bound) comes when the creating
 // thread dies, not the process.
-func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env []string, cgroup *os.File, ended <-chan struct{}) (*os.Process, error) {
+func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env []string, opt Options, ended <-chan struct{}) (*os.Process, error) {
 	attr := &syscall.SysProcAttr{}
 	var names []string
 	for _, k := range p.clone {
@@ -249,10 +254,6 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 			attr.Credential = &syscall.Credential{NoSetGroups: true}
 		}
 	}
-	if cgroup != nil {
-		attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
-		names = append(names, "CLONE_INTO_CGROUP")
-	}
 	type result struct {
 		proc *os.Process
 		err  error
@@ -260,14 +261,31 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 	done := make(chan result)
 	go func() {
 		runtime.LockOSThread()
-		if err := enter(ctx, p, spec); err != nil {
-			done <- result{nil, err}
-			return
+		var proc *os.Process
+		start := func(cgroup *os.File) (err error) {
+			if cgroup != nil {
+				attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
+				names = append(names, "CLONE_INTO_CGROUP")
+			}
+			if err := enter(ctx, p, spec); err != nil {
+				return err
+			}
+			chapter.Call(ctx, "one process, born into all of its new namespaces at once", "clone(%s|CLONE_VFORK|SIGCHLD)", strings.Join(names, "|"))
+			proc, err = os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
+			if err != nil {
+				return fmt.Errorf("clone into new namespaces (%s): %w", strings.Join(names, "|"), err)
+			}
+			return nil
 		}
-		chapter.Call(ctx, "one process, born into all of its new namespaces at once", "clone(%s|CLONE_VFORK|SIGCHLD)", strings.Join(names, "|"))
-		proc, err := os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
-		if err != nil {
-			err = fmt.Errorf("clone into new namespaces (%s): %w", strings.Join(names, "|"), err)
+		var err error
+		if opt.Spawn != nil {
+			err = opt.Spawn(ctx, start)
+		} else {
+			err = start(opt.Cgroup)
+		}
+		if err != nil && proc != nil {
+			_ = proc.Kill()
+			_, _ = proc.Wait()
 		}
 		done <- result{proc, err}
 		if err == nil {

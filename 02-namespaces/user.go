@@ -23,7 +23,6 @@ func becomeUser(p *initProcess) error {
 	if err := dropBounding(p); err != nil {
 		return err
 	}
-	// The raw calls change this thread alone; the others end at execve.
 	chapter.Call(p.ctx, "the change of user must not take the capabilities along", "prctl(PR_SET_KEEPCAPS, 1)")
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl(PR_SET_KEEPCAPS)", err)
@@ -41,17 +40,27 @@ func becomeUser(p *initProcess) error {
 		return fmt.Errorf("process.user.additionalGids %v: a user namespace made without privilege cannot set them", gids)
 	}
 	chapter.Call(p.ctx, "the group before the user: a user who is not root may not change it", "setresgid(%d, %d, %d)", u.GID, u.GID, u.GID)
-	if err := unix.Setresgid(int(u.GID), int(u.GID), int(u.GID)); err != nil {
+	if err := setIDs(unix.SYS_SETRESGID, u.GID); err != nil {
 		return fmt.Errorf("gid %d: %w", u.GID, os.NewSyscallError("setresgid", err))
 	}
 	chapter.Call(p.ctx, "from here on it is the user's process", "setresuid(%d, %d, %d)", u.UID, u.UID, u.UID)
-	if err := unix.Setresuid(int(u.UID), int(u.UID), int(u.UID)); err != nil {
+	if err := setIDs(unix.SYS_SETRESUID, u.UID); err != nil {
 		return fmt.Errorf("uid %d: %w", u.UID, os.NewSyscallError("setresuid", err))
 	}
 	if p.Bound {
 		// After the change of user, which would clear it.
 		chapter.Call(p.ctx, "it dies with the process that made it", "prctl(PR_SET_PDEATHSIG, SIGKILL)")
 		return os.NewSyscallError("prctl(PR_SET_PDEATHSIG)", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0))
+	}
+	return nil
+}
+
+// setIDs sets the real, effective and saved id of this thread alone. Go's own
+// function stops every thread to change them all (nptl(7) does the same); here
+// the others end at execve and never run the user's code.
+func setIDs(call uintptr, id uint32) error {
+	if _, _, errno := unix.RawSyscall(call, uintptr(id), uintptr(id), uintptr(id)); errno != 0 {
+		return errno
 	}
 	return nil
 }
