@@ -4,7 +4,7 @@ package api
 
 import (
 	"bufio"
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -124,6 +124,12 @@ func (s *server) containerAttach(w http.ResponseWriter, r *http.Request) error {
 	if err := acceptStream(client, r, w.Header(), mediaType); err != nil {
 		return nil // The client is gone.
 	}
+	// Outside of HTTP the context ends only when the daemon leaves.
+	stop := context.AfterFunc(r.Context(), func() {
+		client.Close()
+		streams.Close()
+	})
+	defer stop()
 	join(client, buffered.Reader, streams)
 	return nil
 }
@@ -153,8 +159,8 @@ func join(client net.Conn, fromClient io.Reader, streams net.Conn) {
 	stdin := make(chan struct{})
 	go func() {
 		defer close(stdin)
-		_, err := io.Copy(streams, fromClient)
-		if half, ok := streams.(interface{ CloseWrite() error }); ok && (err == nil || !errors.Is(err, net.ErrClosed)) {
+		_, _ = io.Copy(streams, fromClient)
+		if half, ok := streams.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
 		}
 	}()

@@ -1,0 +1,164 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// grace is how long a daemon that was told to leave lets requests come to
+// their end.
+const grace = 10 * time.Second
+
+// daemon serves the API on one socket and knows when nobody needs it.
+type daemon struct {
+	cfg      config
+	log      *slog.Logger
+	server   *http.Server
+	busy     func() bool // the engine's part of being needed
+	cancel   context.CancelFunc
+	handlers sync.WaitGroup
+
+	mu       sync.Mutex
+	conns    map[net.Conn]bool // connections that speak HTTP
+	requests int               // handlers that run; those that took their connection out of HTTP have no conn
+	used     time.Time         // when conns and requests were last not both empty
+}
+
+func newDaemon(handler http.Handler, busy func() bool, cfg config, log *slog.Logger) *daemon {
+	d := &daemon{cfg: cfg, log: log, busy: busy, conns: map[net.Conn]bool{}, used: time.Now()}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	d.server = &http.Server{
+		Handler:           d.counted(handler),
+		ConnState:         d.connState,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return d
+}
+
+// counted counts the requests that are being served.
+func (d *daemon) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.handlers.Add(1)
+		defer d.handlers.Done()
+		d.count(func() { d.requests++ })
+		defer d.count(func() { d.requests-- })
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (d *daemon) connState(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		d.count(func() { d.conns[conn] = true })
+	case http.StateHijacked, http.StateClosed:
+		d.count(func() { delete(d.conns, conn) })
+	}
+}
+
+func (d *daemon) count(change func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change()
+	d.used = time.Now()
+}
+
+// unused returns for how long nobody has been connected, and false when
+// somebody is.
+func (d *daemon) unused() (time.Duration, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Since(d.used), len(d.conns) == 0 && d.requests == 0
+}
+
+// serve returns when ctx ends or the daemon has been idle for long enough. The
+// file that it returns is the turn (see takeTurn) under which it left.
+func (d *daemon) serve(ctx context.Context, l *net.UnixListener) (turn *os.File, err error) {
+	defer d.cancel()
+	for {
+		failed := make(chan error, 1)
+		go func() { failed <- d.server.Serve(l) }()
+		leaving, err := d.wait(ctx, failed)
+		if err != nil {
+			return nil, err
+		}
+		if turn, err = takeTurn(d.cfg.state); err != nil {
+			return nil, err
+		}
+		if err := refuse(l); err != nil {
+			return nil, err
+		}
+		// Serve ends with accept's error, after it has taken on the whole queue.
+		<-failed
+		l.Close()
+		_, unused := d.unused()
+		if leaving || unused && !d.busy() {
+			break
+		}
+		// Somebody came in the last moment.
+		if l, err = listen(d.cfg.socket); err != nil {
+			return nil, err
+		}
+		turn.Close()
+	}
+	if err := os.Remove(d.cfg.socket); err != nil && !os.IsNotExist(err) {
+		d.log.Warn("the socket stays", "error", err)
+	}
+	d.finish()
+	return turn, nil
+}
+
+// wait returns when there is a reason to leave: leaving is true when the daemon
+// was told to, false when nobody seems to need it.
+func (d *daemon) wait(ctx context.Context, failed <-chan error) (leaving bool, err error) {
+	alarm := time.NewTimer(d.cfg.idle)
+	defer alarm.Stop()
+	if d.cfg.idle == 0 {
+		alarm.Stop()
+	}
+	for {
+		select {
+		case <-alarm.C:
+			if d.busy() {
+				// A container that runs is a use, too: the idle time begins at its end.
+				d.count(func() {})
+			}
+			quiet, unused := d.unused()
+			switch {
+			case !unused:
+				quiet = 0
+			case quiet >= d.cfg.idle:
+				return false, nil
+			}
+			alarm.Reset(d.cfg.idle - quiet)
+		case <-ctx.Done():
+			return true, nil
+		case err := <-failed:
+			return false, fmt.Errorf("accept on %s: %w", d.cfg.socket, err)
+		}
+	}
+}
+
+// finish ends waits and streams, and lets what changes something come to its end.
+func (d *daemon) finish() {
+	d.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := d.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		d.log.Warn("requests were cut off", "after", grace)
+		d.server.Close()
+	}
+	// An attach is none of the server's any more; its connection was closed with the context.
+	d.handlers.Wait()
+}
