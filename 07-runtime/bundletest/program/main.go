@@ -1,0 +1,134 @@
+//go:build linux
+
+// Command program is what the containers of the tests run: one small static
+// program that does what its first argument says.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	verb, args := os.Args[1], os.Args[2:]
+	switch verb {
+	case "echo":
+		fmt.Println(strings.Join(args, " "))
+	case "both": // to standard output and standard error
+		fmt.Fprintln(os.Stdout, "to stdout")
+		fmt.Fprintln(os.Stderr, "to stderr")
+	case "exit":
+		os.Exit(number(args[0]))
+	case "lines": // N numbered lines
+		w := bufio.NewWriter(os.Stdout)
+		for i := range number(args[0]) {
+			fmt.Fprintf(w, "line %d of %s\n", i+1, args[0])
+		}
+		w.Flush()
+	case "write": // N bytes without a newline
+		io.CopyN(os.Stdout, endless{}, int64(number(args[0])))
+	case "cat":
+		io.Copy(os.Stdout, os.Stdin)
+	case "signals": // names the signals that come, until SIGTERM
+		c := make(chan os.Signal, 8)
+		signal.Notify(c, unix.SIGTERM, unix.SIGUSR1, unix.SIGHUP, unix.SIGINT)
+		fmt.Println("ready")
+		for s := range c {
+			fmt.Println(unix.SignalName(s.(syscall.Signal)))
+			if s == unix.SIGTERM {
+				os.Exit(7)
+			}
+		}
+	case "sizes": // the terminal's size, now and at each change, until it is 1x1
+		c := make(chan os.Signal, 8)
+		signal.Notify(c, unix.SIGWINCH)
+		for {
+			w, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+			if err != nil {
+				fmt.Println("no terminal:", err)
+				os.Exit(1)
+			}
+			fmt.Printf("%dx%d\n", w.Col, w.Row)
+			if w.Col == 1 {
+				return
+			}
+			<-c
+		}
+	case "kill": // ends by a signal of its own
+		signal.Reset()
+		unix.Kill(os.Getpid(), unix.Signal(number(args[0])))
+		select {}
+	case "leave": // a child that holds the output and outlives its parent
+		c := exec.Command("/proc/self/exe", "sleep")
+		c.Stdout = os.Stdout
+		if err := c.Start(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("left", c.Process.Pid)
+	case "sleep": // until SIGUSR2
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, unix.SIGUSR2)
+		<-c
+	case "write-file":
+		if err := os.WriteFile(args[0], []byte(args[1]), 0o644); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	case "read-file":
+		b, err := os.ReadFile(args[0])
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Stdout.Write(b)
+	case "env":
+		for _, e := range os.Environ() {
+			fmt.Println(e)
+		}
+	case "fds": // the open descriptors, but the one that lists them
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		for _, e := range entries {
+			if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && !strings.HasPrefix(to, "anon_inode:") {
+				fmt.Println(e.Name())
+			}
+		}
+	case "link": // where a symbolic link leads
+		to, err := os.Readlink(args[0])
+		fmt.Println(to, err)
+	default:
+		fmt.Fprintf(os.Stderr, "verb %q is not known\n", verb)
+		os.Exit(2)
+	}
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	return n
+}
+
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 'x'
+	}
+	return len(b), nil
+}
