@@ -7,20 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"drydock.example/01-chroot/hosttest"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
+
+var background = context.Background()
 
 // lab is the host, which is the network namespace of the tests, and one other
 // host beside it, joined to it by a veth pair.
@@ -53,13 +59,15 @@ func newLab(t *testing.T) *lab {
 		link := linkByName(t, "eth0")
 		addAddress(t, "eth0", outsideAddress+"/24")
 		must(t, netlink.LinkSetUp(link))
+		must(t, awaitUp(background, handle(t), netns.None(), link.Attrs().Index))
 	})
+	must(t, awaitUp(background, handle(t), netns.None(), linkByName(t, "uplink").Attrs().Index))
 	return l
 }
 
 func newNamespace(t *testing.T) *os.File {
 	t.Helper()
-	ns, err := NewNamespace(context.Background())
+	ns, err := NewNamespace(background)
 	must(t, err)
 	t.Cleanup(func() { ns.Close() })
 	return ns
@@ -70,8 +78,8 @@ func newNamespace(t *testing.T) *os.File {
 func (l *lab) network(i int) *Network {
 	l.t.Helper()
 	n := testNetwork(i)
-	must(l.t, n.Create(context.Background()))
-	l.t.Cleanup(func() { must(l.t, n.Delete(context.Background())) })
+	must(l.t, n.Create(background))
+	l.t.Cleanup(func() { must(l.t, n.Delete(background)) })
 	return n
 }
 
@@ -88,8 +96,8 @@ func testNetwork(i int) *Network {
 func (l *lab) container(n *Network, host byte, ports ...string) (*os.File, *Endpoint) {
 	l.t.Helper()
 	ns, ep := newNamespace(l.t), endpoint(l.t, n, host, ports...)
-	must(l.t, n.Connect(context.Background(), ns, ep))
-	l.t.Cleanup(func() { must(l.t, n.Disconnect(context.Background(), ep)) })
+	must(l.t, n.Connect(background, ns, ep))
+	l.t.Cleanup(func() { must(l.t, n.Disconnect(background, ep)) })
 	return ns, ep
 }
 
@@ -207,6 +215,15 @@ func (l *lab) silent(ns *os.File, network, address, why string) {
 	}
 }
 
+// handle returns a netlink socket of the calling thread's namespace.
+func handle(t testing.TB) *netlink.Handle {
+	t.Helper()
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	must(t, err)
+	t.Cleanup(h.Close)
+	return h
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -235,4 +252,25 @@ func hasLink(t testing.TB, name string) bool {
 		t.Fatal(err)
 	}
 	return err == nil
+}
+
+// recorder keeps what --explain would show.
+type recorder struct {
+	mu       sync.Mutex
+	messages []string
+}
+
+func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *recorder) WithAttrs([]slog.Attr) slog.Handler       { return r }
+func (r *recorder) WithGroup(string) slog.Handler            { return r }
+
+func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.messages = append(r.messages, rec.Message)
+	return nil
+}
+
+func (r *recorder) has(part string) bool {
+	return slices.ContainsFunc(r.messages, func(m string) bool { return strings.Contains(m, part) })
 }

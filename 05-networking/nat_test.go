@@ -3,7 +3,6 @@
 package networking
 
 import (
-	"context"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -14,8 +13,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 )
-
-var background = context.Background()
 
 func TestContainerReachesOutsideAsTheHost(t *testing.T) {
 	l := newLab(t)

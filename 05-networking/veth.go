@@ -95,7 +95,8 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer host.Close()
-	if err := n.plug(ctx, host, ns, ep); err != nil {
+	index, err := n.plug(ctx, host, ns, ep)
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -106,17 +107,21 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 	if err := n.configure(ctx, ns, ep); err != nil {
 		return err
 	}
+	if err := awaitUp(ctx, host, netns.None(), index); err != nil {
+		return err
+	}
 	return n.Publish(ctx, ep)
 }
 
-// plug makes the veth pair: one end in the bridge and up, the other in ns.
-func (n *Network) plug(ctx context.Context, host *netlink.Handle, ns *os.File, ep *Endpoint) error {
+// plug makes the veth pair, one end in the bridge and up, the other in ns, and
+// returns the index of the bridge's end. On error there is no pair.
+func (n *Network) plug(ctx context.Context, host *netlink.Handle, ns *os.File, ep *Endpoint) (index int, err error) {
 	bridge, err := host.LinkByName(n.Bridge)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("network %s: the bridge %s is missing", n.Name, n.Bridge))
+		return 0, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("network %s: the bridge %s is missing", n.Name, n.Bridge))
 	}
 	if err != nil {
-		return fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
+		return 0, fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.MasterIndex = ep.HostInterface, n.mtu(), bridge.Attrs().Index
@@ -130,26 +135,28 @@ func (n *Network) plug(ctx context.Context, host *netlink.Handle, ns *os.File, e
 		ep.HostInterface, n.mtu(), n.Bridge, ep.Interface, ep.MAC, ns.Fd())
 	if err := host.LinkAdd(veth); err != nil {
 		if errors.Is(err, unix.EEXIST) {
-			return errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf(
+			return 0, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf(
 				"network %s: %s is in use (the host has a link %s), or the container has a link %s already", n.Name, ep.Address.Addr(), ep.HostInterface, ep.Interface))
 		}
-		return fmt.Errorf("make veth pair %s, %s: %w", ep.HostInterface, ep.Interface, err)
+		return 0, fmt.Errorf("make veth pair %s, %s: %w", ep.HostInterface, ep.Interface, err)
 	}
-	undo := func(err error) error {
-		return errors.Join(err, deleteLink(ep.HostInterface, "veth"))
-	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, deleteLink(ep.HostInterface, "veth"))
+		}
+	}()
 	if bridgedPacketsAreFiltered() {
 		chapter.Call(ctx, "br_netfilter is on: a packet to one's own published port leaves by the port it came in",
 			"sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q IFLA_BRPORT_MODE=1)", ep.HostInterface)
 		if err := host.LinkSetHairpin(veth, true); err != nil {
-			return undo(fmt.Errorf("set hairpin mode of %s: %w", ep.HostInterface, err))
+			return 0, fmt.Errorf("set hairpin mode of %s: %w", ep.HostInterface, err)
 		}
 	}
 	chapter.Call(ctx, "the bridge's end is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.HostInterface)
 	if err := host.LinkSetUp(veth); err != nil {
-		return undo(fmt.Errorf("set %s up: %w", ep.HostInterface, err))
+		return 0, fmt.Errorf("set %s up: %w", ep.HostInterface, err)
 	}
-	return nil
+	return veth.Attrs().Index, nil
 }
 
 // configure gives the container's end its address and its default route.
@@ -178,7 +185,7 @@ func (n *Network) configure(ctx context.Context, ns *os.File, ep *Endpoint) erro
 	if err := inside.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: n.Gateway.AsSlice()}); err != nil {
 		return fmt.Errorf("route default via %s in the container: %w", n.Gateway, err)
 	}
-	return nil
+	return awaitUp(ctx, inside, netns.NsHandle(ns.Fd()), link.Attrs().Index)
 }
 
 // bridgedPacketsAreFiltered reports whether the br_netfilter module shows this
