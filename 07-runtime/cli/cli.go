@@ -139,7 +139,16 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.imageCommand(),
 		c.containerCommand(),
 	)
+	plainUsage(root)
 	return root
+}
+
+// plainUsage keeps cobra from adding "[flags]" where docker has "[OPTIONS]".
+func plainUsage(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, sub := range cmd.Commands() {
+		plainUsage(sub)
+	}
 }
 
 // imageCommand and containerCommand are docker's longer names of the same verbs.
