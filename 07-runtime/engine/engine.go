@@ -5,18 +5,26 @@ package engine
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/api/types/system"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.etcd.io/bbolt"
+
+	"drydock.example/01-chroot/explain"
+	images "drydock.example/06-images"
+	"drydock.example/07-runtime/shim"
 )
 
-// Options say where an engine lives. Engines with different Root and State live beside
-// each other on one host.
+const chapter explain.Chapter = 7
+
+// DefaultCgroupParent is the cgroup below which containers' cgroups are made when nobody says otherwise.
+const DefaultCgroupParent = "/drydock"
+
+// Options say where an engine lives. Engines with different Root and State live beside each other
+// on one host.
 type Options struct {
 	// Root holds what must survive a reboot: meta.db, content/, layers/, containers/ID/.
 	Root string
@@ -26,7 +34,7 @@ type Options struct {
 	Runtime string
 	// Shim is the path of drydock-shim.
 	Shim string
-	// CgroupParent is the cgroup below which containers' cgroups are made: CgroupParent/ID. Default "/drydock".
+	// CgroupParent is the cgroup below which containers' cgroups are made, CgroupParent/ID.
 	CgroupParent string
 	// Version is what Version and Info report.
 	Version string
@@ -34,118 +42,152 @@ type Options struct {
 	Builtin []Builtin
 }
 
-// Builtin is an image that comes with the engine.
-type Builtin struct {
-	Name   string        // as in "hello" or "box:latest"
-	Config ocispec.Image // RootFS is filled in from Layer
-	Layer  func() (io.ReadCloser, error)
-}
-
-// Progress is one step of a pull, in Docker's words.
-type Progress struct {
-	ID             string
-	Status         string
-	Current, Total int64
-}
-
-// Filters are the list calls' filters as they come over the API: name → set of values.
-type Filters map[string]map[string]bool
-
-// ImageListOptions choose what [Engine.ImageList] returns.
-type ImageListOptions struct {
-	All     bool // also images without a name
-	Filters Filters
-}
-
-// LogOptions choose what [Engine.ContainerLogs] writes.
-type LogOptions struct {
-	Stdout, Stderr bool
-	Follow         bool      // go on until the container stops or the context ends
-	Timestamps     bool      // RFC 3339 with nanoseconds and a blank before each line
-	Since, Until   time.Time // zero: no bound
-	Tail           int       // last lines only; negative: all
-}
-
-// AttachOptions choose the streams of [Engine.ContainerAttach].
-type AttachOptions struct {
-	Stdin, Stdout, Stderr bool
-	Stream                bool   // go on with what comes; without it only Logs
-	Logs                  bool   // first what the log has
-	DetachKeys            string // as in "ctrl-p,ctrl-q"
-}
-
 // Engine is one running engine. All its methods may be called at the same time.
-type Engine struct{}
+type Engine struct {
+	opt    Options
+	id     string // of this engine for the API, made once
+	db     *bbolt.DB
+	images *images.Store
+	bridge bridgeNetwork
 
-var errLater = errors.New("engine: method is being written")
+	// ctx ends with Close; goroutines are what Close waits for.
+	ctx        context.Context
+	cancel     context.CancelFunc
+	goroutines sync.WaitGroup
 
-// Open opens the engine at opt.Root and opt.State.
-func Open(ctx context.Context, opt Options) (*Engine, error) { return nil, errLater }
+	mu         sync.RWMutex
+	containers map[string]*Container // by ID
+	names      map[string]string     // name → ID, also of containers that are being created
 
-// Close ends the engine's own work; containers go on.
-func (e *Engine) Close() error { return errLater }
-
-// Busy reports whether a container runs or a call is being served by the engine's own goroutines, so that the daemon must stay.
-func (e *Engine) Busy() bool { return false }
-
-func (e *Engine) Version(ctx context.Context) (system.VersionResponse, error) {
-	return system.VersionResponse{}, errLater
+	// imageUse is held for reading while a container is made of an image, for writing while images
+	// are removed.
+	imageUse sync.RWMutex
 }
 
-func (e *Engine) Info(ctx context.Context) (system.Info, error) { return system.Info{}, errLater }
-
-func (e *Engine) ImageList(ctx context.Context, opt ImageListOptions) ([]image.Summary, error) {
-	return nil, errLater
+// Open opens the engine that lives in opt.Root and opt.State, and makes what is written there and
+// what runs agree: containers that ran on without an engine are taken over, those that ended have
+// their exit recorded, what was half made is removed. The error is Unavailable when another
+// process has the engine open.
+func Open(ctx context.Context, opt Options) (_ *Engine, err error) {
+	if opt.CgroupParent == "" {
+		opt.CgroupParent = DefaultCgroupParent
+	}
+	for _, dir := range []*string{&opt.Root, &opt.State} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return nil, err
+		}
+		// The state directory has the daemon's socket, to which others may be let.
+		if err := os.MkdirAll(filepath.Join(*dir, "containers"), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	db, err := images.OpenDB(filepath.Join(opt.Root, "meta.db"))
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		opt: opt, db: db,
+		bridge:     bridgeNetwork{link: bridgeName(opt.State), ready: make(chan struct{})},
+		containers: make(map[string]*Container),
+		names:      make(map[string]string),
+	}
+	// The engine's own work goes on until Close, and narrates nothing to whoever opened it.
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			e.cancel()
+			e.goroutines.Wait()
+			db.Close()
+		}
+	}()
+	if err := e.makeBuckets(); err != nil {
+		return nil, err
+	}
+	if e.images, err = images.Open(opt.Root, db); err != nil {
+		return nil, err
+	}
+	if err := e.load(); err != nil {
+		return nil, err
+	}
+	// The network needs nothing of what follows: the first container that wants it waits for it.
+	e.goroutines.Go(func() {
+		defer close(e.bridge.ready)
+		e.bridge.err = e.bridge.setUp(context.WithoutCancel(ctx), db, e.addresses())
+	})
+	if err := errors.Join(e.installBuiltin(ctx), e.restore(ctx)); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
-func (e *Engine) ImagePull(ctx context.Context, ref, platform string, progress func(Progress)) error {
-	return errLater
+// Close ends what the engine itself does. Containers go on. When none runs the network is removed
+// too: the host is as it was.
+func (e *Engine) Close() error {
+	e.cancel()
+	for _, c := range e.all() {
+		c.endAttached()
+	}
+	e.goroutines.Wait()
+	var err error
+	if !e.Busy() && e.bridge.err == nil {
+		err = e.bridge.network.Delete(context.Background())
+	}
+	return errors.Join(err, e.db.Close())
 }
 
-func (e *Engine) ImageInspect(ctx context.Context, name string) (image.InspectResponse, error) {
-	return image.InspectResponse{}, errLater
+// Busy tells whether a container runs, so that its daemon should stay.
+func (e *Engine) Busy() bool {
+	for _, c := range e.all() {
+		if rec, _, removing := c.snapshot(); rec.State.running() || removing {
+			return true
+		}
+	}
+	return false
 }
 
-func (e *Engine) ImageRemove(ctx context.Context, name string, force bool) ([]image.DeleteResponse, error) {
-	return nil, errLater
+// makeBuckets makes the engine's buckets, and its ID when the database is new.
+func (e *Engine) makeBuckets() error {
+	err := e.db.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(engineBucket); b != nil {
+			e.id = string(b.Get([]byte("id")))
+		}
+		return nil
+	})
+	if err != nil || e.id != "" {
+		return err
+	}
+	return e.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{containersBucket, networksBucket, engineBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return fmt.Errorf("%s: bucket %s: %w", e.db.Path(), name, err)
+			}
+		}
+		e.id = newID()
+		return tx.Bucket(engineBucket).Put([]byte("id"), []byte(e.id))
+	})
 }
 
-func (e *Engine) ContainerCreate(ctx context.Context, name string, req container.CreateRequest) (container.CreateResponse, error) {
-	return container.CreateResponse{}, errLater
+// watch waits for the end of a run and does what follows from it. It returns early when the
+// engine is closed; the container goes on then.
+func (e *Engine) watch(c *Container, r *run) {
+	e.goroutines.Go(func() {
+		exit, err := r.shim.Wait(e.ctx)
+		if e.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			exit = e.abandoned(c)
+		}
+		e.ended(c, r, exit)
+	})
 }
 
-func (e *Engine) ContainerStart(ctx context.Context, id string) error { return errLater }
-
-func (e *Engine) ContainerStop(ctx context.Context, id, signal string, timeout *int) error {
-	return errLater
-}
-
-func (e *Engine) ContainerKill(ctx context.Context, id, signal string) error { return errLater }
-
-func (e *Engine) ContainerRemove(ctx context.Context, id string, force, volumes bool) error {
-	return errLater
-}
-
-func (e *Engine) ContainerResize(ctx context.Context, id string, height, width uint) error {
-	return errLater
-}
-
-func (e *Engine) ContainerWait(ctx context.Context, id string, condition container.WaitCondition) (<-chan container.WaitResponse, error) {
-	return nil, errLater
-}
-
-func (e *Engine) ContainerList(ctx context.Context, all bool, limit int, filters Filters) ([]container.Summary, error) {
-	return nil, errLater
-}
-
-func (e *Engine) ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error) {
-	return container.InspectResponse{}, errLater
-}
-
-func (e *Engine) ContainerLogs(ctx context.Context, id string, opt LogOptions, w io.Writer) error {
-	return errLater
-}
-
-func (e *Engine) ContainerAttach(ctx context.Context, id string, opt AttachOptions) (net.Conn, error) {
-	return nil, errLater
+// abandoned clears up after a container whose shim is gone and has not told how it ended: what
+// still runs is killed, because nobody can read its output or its exit status any more.
+func (e *Engine) abandoned(c *Container) shim.Exit {
+	e.sweep(context.WithoutCancel(e.ctx), c.id)
+	if exit, err := shim.ReadExit(c.dir(exitFile)); err == nil {
+		return exit // it had told after all
+	}
+	return shim.Exit{Code: 137, Signal: 9, FinishedAt: time.Now().UTC()}
 }
