@@ -80,7 +80,7 @@ func (s *Store) mend(diffIDs []digest.Digest, stack []string, implied map[string
 		for name := range strings.SplitSeq(p, "/") {
 			at = path.Join(at, name)
 			var err error
-			if dirs, err = below(dirs, name); err != nil {
+			if _, dirs, err = lookup(dirs, name); err != nil {
 				return nil, err
 			}
 			i := slices.IndexFunc(dirs, func(dir string) bool { return !implied[dir] })
@@ -134,36 +134,6 @@ func (s *Store) mend(diffIDs []digest.Digest, stack []string, implied map[string
 		return nil, err
 	}
 	return []string{diff}, nil
-}
-
-// below returns those directories called name, in the directories of a merged
-// view, that make up the merged directory name: down to the first layer that
-// hides the rest. dirs and the result start with the top.
-func below(dirs []string, name string) ([]string, error) {
-	var merged []string
-	for _, dir := range dirs {
-		at := filepath.Join(dir, name)
-		var st unix.Stat_t
-		err := unix.Lstat(at, &st)
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if err != nil {
-			return nil, &os.PathError{Op: "lstat", Path: at, Err: err}
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			break
-		}
-		merged = append(merged, at)
-		opaque, err := isOpaque(at)
-		if err != nil {
-			return nil, err
-		}
-		if opaque {
-			break
-		}
-	}
-	return merged, nil
 }
 
 // copyDirectory gives the directory to the attributes of the directory from.

@@ -16,15 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch returns a directory of the test's own that can hold an upper: $TMPDIR
-// may lie on an overlay itself.
+// scratch returns a directory of the test's own that can hold an upper, in
+// memory: a syncfs of the disk would wait for everyone else's writes, and
+// $TMPDIR may lie on an overlay, which cannot carry another's upper.
 func scratch(t testing.TB) string {
 	t.Helper()
 	hosttest.Require(t, hosttest.Root)
-	dir := t.TempDir()
-	if err := Supported(dir); err != nil {
-		dir = tmpfs(t, "size=64m")
-	}
+	dir := tmpfs(t, "size=256m")
 	hosttest.Require(t, func() error { return Supported(dir) })
 	return dir
 }

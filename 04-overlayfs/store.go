@@ -4,6 +4,7 @@ package overlayfs
 
 import (
 	"context"
+	_ "crypto/sha512" // go-digest knows the algorithms that a program has linked
 	"errors"
 	"fmt"
 	"io"
@@ -314,8 +315,9 @@ func (s *Store) discard(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	chapter.Call(ctx, "gone at once; its files follow", "rename(%q, %q)", path, doomed)
-	if err := os.Rename(path, doomed); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	to := filepath.Join(doomed, filepath.Base(path))
+	chapter.Call(ctx, "gone at once; its files follow", "rename(%q, %q)", path, to)
+	if err := os.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(err, os.Remove(doomed))
 	}
 	return os.RemoveAll(doomed)
