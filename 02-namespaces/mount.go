@@ -31,25 +31,22 @@ func receiveOnly(p *initProcess) error {
 func bindRoot(p *initProcess) (err error) {
 	path := p.Root.Path
 	if has(p.Namespaces, specs.MountNamespace) {
-		tree, err := cloneTree(p, path, true)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(tree)
-		target, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		defer unix.Close(target)
-		if err := attach(p, tree, target, "the root file system, over itself: pivot_root(2) wants a mount point"); err != nil {
+		// The tree's descriptor names what is mounted also where the path does
+		// not: "/" stays the mount below.
+		if p.root, err = cloneTree(p, path, true); err != nil {
 			return err
 		}
 	}
-	// Opened after the mount, so that it names what was mounted and not what lies below.
-	if p.root, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	target, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return nil
+	if !has(p.Namespaces, specs.MountNamespace) {
+		p.root = target
+		return nil
+	}
+	defer unix.Close(target)
+	return attach(p, p.root, target, "the root file system, over itself: pivot_root(2) wants a mount point")
 }
 
 // mountAll makes the mounts of the spec, in its order.
