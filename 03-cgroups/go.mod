@@ -5,10 +5,14 @@ go 1.26.0
 require drydock.example/01-chroot v0.0.0
 
 require (
+	drydock.example/02-namespaces v0.0.0-00010101000000-000000000000
 	github.com/containerd/errdefs v1.0.0
+	github.com/docker/go-units v0.5.0
 	github.com/opencontainers/runtime-spec v1.3.0
 	golang.org/x/sys v0.49.0
 )
+
+require github.com/moby/sys/capability v0.5.0 // indirect
 
 replace drydock.example/01-chroot => ../01-chroot
 
