@@ -170,23 +170,24 @@ func (c *container) logged() (out, err string, records int) {
 		c.t.Fatal(openErr)
 	}
 	defer f.Close()
+	var outs, errs strings.Builder
 	for d := json.NewDecoder(f); ; records++ {
 		var r struct {
 			Log, Stream string
 			Time        time.Time
 		}
 		if e := d.Decode(&r); e == io.EOF {
-			return out, err, records
+			return outs.String(), errs.String(), records
 		} else if e != nil {
 			c.t.Fatal(e)
 		}
-		if !c.t.Failed() && len(r.Log) > 16<<10 || time.Since(r.Time).Abs() > time.Minute {
-			c.t.Errorf("record of %d bytes at %v", len(r.Log), r.Time)
+		if len(r.Log) > 16<<10 || time.Since(r.Time).Abs() > time.Minute {
+			c.t.Fatalf("record of %d bytes at %v", len(r.Log), r.Time)
 		}
 		if r.Stream == "stdout" {
-			out += r.Log
+			outs.WriteString(r.Log)
 		} else {
-			err += r.Log
+			errs.WriteString(r.Log)
 		}
 	}
 }
@@ -378,11 +379,15 @@ func TestTerminal(t *testing.T) {
 		// The end of what the client sends is not the end of the terminal.
 		conn.Write([]byte("typed"))
 		conn.CloseWrite()
+		echo := make([]byte, 5)
+		if _, err := io.ReadFull(r, echo); string(echo) != "typed" {
+			t.Fatalf("the terminal echoed %q, %v", echo, err)
+		}
 		if err := c.client.Resize(within(t), 1, 1); err != nil {
 			t.Fatal(err)
 		}
 		rest, err := io.ReadAll(r)
-		if s := string(rest); err != nil || !strings.Contains(s, "typed") || !strings.HasSuffix(s, "1x1\r\n") {
+		if err != nil || string(rest) != "1x1\r\n" {
 			t.Errorf("rest %q, %v", rest, err)
 		}
 		c.wait()
