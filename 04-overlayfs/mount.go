@@ -158,9 +158,9 @@ func move(ctx context.Context, mnt int, target string) error {
 
 // superblock returns a file system context that holds o's file system, made
 // and not mounted anywhere.
-func (o *overlay) superblock(ctx context.Context) (fs int, err error) {
+func (o *overlay) superblock(ctx context.Context) (_ int, err error) {
 	chapter.Call(ctx, "a context for a new overlay file system", `fsopen("overlay", FSOPEN_CLOEXEC)`)
-	fs, err = unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if errors.Is(err, unix.ENOSYS) {
 		return -1, errOldKernel
 	}
