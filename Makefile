@@ -4,11 +4,15 @@ LDFLAGS = -ldflags='-s -w'
 
 .PHONY: build run shell test race lint bench clean
 
+# The built-in images' programs first: the daemon carries them.
 build:
+	go build -trimpath $(LDFLAGS) -o 07-runtime/builtin/bin/ ./07-runtime/builtin/cmd/...
 	go build -trimpath $(LDFLAGS) -o bin/ ./07-runtime/cmd/...
 
+# Says how long it took, and the run before: the first has to start the daemon.
 run: build
-	bin/drydock run hello
+	@start=$$(date +%s%3N) && bin/drydock run --rm hello && took=$$(($$(date +%s%3N) - start)) && \
+	echo && echo "This run took $$took ms in all.$$(test -f bin/.last && echo " The run before took $$(cat bin/.last) ms.")" && echo $$took > bin/.last
 
 shell: build
 	bin/drydock run -it --rm box
