@@ -97,20 +97,30 @@ func (s *server) explain(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	stream := &session{w: w, done: make(chan struct{})}
 	stream.handler = explain.JSON(stream)
-	if err := s.sessions.add(id, stream); err != nil {
+	if err := s.open(id, stream); err != nil {
 		return err
 	}
 	defer s.sessions.remove(id)
 	defer stream.end()
-	w.Header().Set("Content-Type", "application/jsonl")
-	w.WriteHeader(http.StatusOK)
-	if err := http.NewResponseController(w).Flush(); err != nil {
-		return nil // The client is gone.
-	}
 	select {
 	case <-stream.done:
 	case <-r.Context().Done():
 	}
+	return nil
+}
+
+// open makes the stream known and then sends the headers. Records wait for them:
+// the client may make its first request as soon as it has them.
+func (s *server) open(id string, stream *session) error {
+	stream.mu.Lock()
+	defer stream.mu.Unlock()
+	if err := s.sessions.add(id, stream); err != nil {
+		return err
+	}
+	stream.w.Header().Set("Content-Type", "application/jsonl")
+	stream.w.WriteHeader(http.StatusOK)
+	// A client that is gone ends the request's context.
+	_ = http.NewResponseController(stream.w).Flush()
 	return nil
 }
 

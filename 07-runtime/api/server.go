@@ -42,10 +42,12 @@ type Engine interface {
 	ContainerAttach(ctx context.Context, id string, opt engine.AttachOptions) (net.Conn, error)
 }
 
-// Handler serves the API of e. version is Drydock's own, for the Server header;
-// log hears of the failures that are the engine's fault, status 500.
-func Handler(e Engine, version string, log *slog.Logger) http.Handler {
+// Handler serves the API of e. Connections that have left HTTP are closed at the
+// end of ctx; the others are the http.Server's. version is Drydock's own, for the
+// Server header; log hears of the failures that are the engine's fault, status 500.
+func Handler(ctx context.Context, e Engine, version string, log *slog.Logger) http.Handler {
 	s := &server{
+		ctx:      ctx,
 		engine:   e,
 		log:      log,
 		sessions: newSessions(),
@@ -61,6 +63,7 @@ func Handler(e Engine, version string, log *slog.Logger) http.Handler {
 
 // server holds what the handlers share.
 type server struct {
+	ctx      context.Context
 	engine   Engine
 	log      *slog.Logger
 	sessions *sessions

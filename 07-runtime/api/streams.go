@@ -111,7 +111,9 @@ func (s *server) containerAttach(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	streams, err := s.engine.ContainerAttach(r.Context(), id, opt)
+	// A client that has sent all of its input and closed its half looks to net/http
+	// like one that is gone, and ends the request's context. Its output is still wanted.
+	streams, err := s.engine.ContainerAttach(detached(r), id, opt)
 	if err != nil {
 		return err
 	}
@@ -124,8 +126,8 @@ func (s *server) containerAttach(w http.ResponseWriter, r *http.Request) error {
 	if err := acceptStream(client, r, w.Header(), mediaType); err != nil {
 		return nil // The client is gone.
 	}
-	// Outside of HTTP the context ends only when the daemon leaves.
-	stop := context.AfterFunc(r.Context(), func() {
+	// Outside of HTTP nobody else closes the connection when the daemon leaves.
+	stop := context.AfterFunc(s.ctx, func() {
 		client.Close()
 		streams.Close()
 	})

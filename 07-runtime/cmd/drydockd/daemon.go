@@ -33,12 +33,13 @@ type daemon struct {
 	used     time.Time         // when conns and requests were last not both empty
 }
 
-func newDaemon(handler http.Handler, busy func() bool, cfg config, log *slog.Logger) *daemon {
+// newDaemon serves handler(ctx), where ctx ends when the daemon leaves.
+func newDaemon(handler func(ctx context.Context) http.Handler, busy func() bool, cfg config, log *slog.Logger) *daemon {
 	d := &daemon{cfg: cfg, log: log, busy: busy, conns: map[net.Conn]bool{}, used: time.Now()}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	d.server = &http.Server{
-		Handler:           d.counted(handler),
+		Handler:           d.counted(handler(ctx)),
 		ConnState:         d.connState,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: time.Minute,

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -168,7 +169,8 @@ func run(cfg config, ready *starterPipe) (err error) {
 
 	// The turn is kept until everything is closed: the next daemon must not find
 	// half of this one.
-	turn, err = newDaemon(api.Handler(e, version, log), e.Busy, cfg, log).serve(ctx, listener)
+	handler := func(ctx context.Context) http.Handler { return api.Handler(ctx, e, version, log) }
+	turn, err = newDaemon(handler, e.Busy, cfg, log).serve(ctx, listener)
 	log.Info("leaving", "socket", cfg.socket)
 	return err
 }
