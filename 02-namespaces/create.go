@@ -259,8 +259,7 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 		err  error
 	}
 	done := make(chan result)
-	go func() {
-		runtime.LockOSThread()
+	work := func() {
 		var proc *os.Process
 		start := func(cgroup *os.File) (err error) {
 			if cgroup != nil {
@@ -291,6 +290,23 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 		if err == nil {
 			<-ended
 		}
+	}
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			work()
+			return
+		}
+		// The main thread cannot end, and what it does to itself shows in
+		// /proc/self as if all did. While it is held here, work gets another.
+		defer runtime.UnlockOSThread()
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(locked)
+			work()
+		}()
+		<-locked
 	}()
 	r := <-done
 	return r.proc, r.err
