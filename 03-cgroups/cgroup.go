@@ -68,6 +68,9 @@ func Create(ctx context.Context, path string, r *specs.LinuxResources) (_ *Cgrou
 	if err := check(r); err != nil {
 		return nil, err
 	}
+	if err := checkStart(r); err != nil {
+		return nil, err
+	}
 	c, err := locate(path)
 	if err != nil {
 		return nil, err

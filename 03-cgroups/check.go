@@ -24,6 +24,10 @@ const (
 	minQuota, minPeriod, maxPeriod = 1000, 1000, 1000000 // µs
 	minShares, maxShares           = 2, 262144
 	minWeight, maxWeight           = 10, 1000
+
+	// minPids is for the start alone: the process that prepares the container
+	// is a Go program, which has a few threads until it becomes the user's.
+	minPids = 8
 )
 
 func invalid(format string, args ...any) error {
@@ -102,6 +106,15 @@ func checkPids(p *specs.LinuxPids) error {
 		return invalid("pids limit %d: give the number of tasks, at least 1; -1 is no limit", *p.Limit)
 	}
 	return nil
+}
+
+// checkStart refuses limits under which no container can start, though a running
+// one may have them.
+func checkStart(r *specs.LinuxResources) error {
+	if r == nil || r.Pids == nil || r.Pids.Limit == nil || *r.Pids.Limit < 0 || *r.Pids.Limit >= minPids {
+		return nil
+	}
+	return invalid("pids limit %d: a container needs up to %d tasks to start: give at least that, or set the lower limit when it runs", *r.Pids.Limit, minPids)
 }
 
 func checkBlockIO(b *specs.LinuxBlockIO) error {

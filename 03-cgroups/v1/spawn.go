@@ -14,8 +14,8 @@ import (
 
 // Spawn calls start on a thread that is in the cgroup of every hierarchy, and
 // takes the thread back afterwards. The process that start forks, from the
-// calling goroutine, is born in all of them: it is never seen outside, and not
-// one of its pages or children is missed.
+// goroutine that it is called on, is born in all of them: it is never seen
+// outside, and not one of its pages or children is missed.
 //
 // It is also the fast way. A write to cgroup.procs takes a lock that first
 // waits for every fork and exit of the machine, 5 to 20 ms; a thread that
@@ -25,6 +25,20 @@ import (
 // While start runs, the thread counts as one task of the cgroup and is under
 // its device rules and its CPU quota, so start must do no more than it has to.
 func (c *Cgroup) Spawn(ctx context.Context, start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The cgroup of the main thread is that of the process, which a Kill of
+		// the cgroup must not hit. While it is held here, the next goroutine
+		// gets another thread.
+		done := make(chan error)
+		go func() { done <- c.spawn(ctx, start) }()
+		return <-done
+	}
+	return c.spawn(ctx, start)
+}
+
+func (c *Cgroup) spawn(ctx context.Context, start func() error) error {
 	// The way back is opened first: start may take the thread into another
 	// mount namespace, where these paths lead elsewhere.
 	back, err := c.openOwn()

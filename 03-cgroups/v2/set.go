@@ -32,7 +32,7 @@ func (c *Cgroup) Set(ctx context.Context, r *specs.LinuxResources) error {
 		}
 	}
 	if n := r.Network; n != nil && (n.ClassID != nil && *n.ClassID != 0 || len(n.Priorities) > 0) {
-		return unsupported("a network class or priority", "on v2 packets are matched by their cgroup: nftables has `socket cgroupv2`")
+		return unsupported("network class or priority", "on v2 packets are matched by their cgroup: nftables has `socket cgroupv2`")
 	}
 	return nil
 }
