@@ -137,7 +137,10 @@ func parse(text string) (call, error) {
 		if err != nil {
 			return call{}, fmt.Errorf("explained with a string that is none: %s", text)
 		}
-		c.strings = append(c.strings, s)
+		// mount(2) ignores some arguments, and strace shows those as addresses.
+		if s != "" {
+			c.strings = append(c.strings, s)
+		}
 	}
 	bare := quoted.ReplaceAllString(text, "")
 	for _, d := range descriptor.FindAllStringSubmatch(bare, -1) {
@@ -176,7 +179,7 @@ func (c call) in(line []byte) bool {
 		return false
 	}
 	for _, s := range c.strings {
-		if !bytes.Contains(rest, []byte(asStrace(s))) && (s == "" || !bytes.Contains(rest, []byte("<"+s+">"))) {
+		if !bytes.Contains(rest, []byte(asStrace(s))) && !bytes.Contains(rest, []byte("<"+s+">")) {
 			return false
 		}
 	}
