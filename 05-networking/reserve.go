@@ -37,6 +37,13 @@ func Reserve(p Port) (*Reservation, error) {
 	if p.Protocol == "udp" {
 		kind = unix.SOCK_DGRAM
 	}
+	if p.HostPort == 0 && kind == unix.SOCK_STREAM {
+		chosen, err := choose(&p)
+		if err != nil {
+			return nil, err
+		}
+		defer chosen.Close()
+	}
 	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -57,6 +64,33 @@ func Reserve(p Port) (*Reservation, error) {
 	}
 	r.Port.HostPort = uint16(sa.(*unix.SockaddrInet4).Port)
 	return r, nil
+}
+
+// choose has the kernel choose p's host port, and keeps it from being chosen
+// again until the file is closed. A socket whose port the kernel chose loses it
+// as soon as it stops listening; one that named it keeps it. So the port is
+// chosen with this socket and held with another, which may share it because
+// both have SO_REUSEADDR and this one never listens.
+func choose(p *Port) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), "a free port")
+	err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: p.hostIP().As4()}))
+	}
+	var sa unix.Sockaddr
+	if err == nil {
+		sa, err = unix.Getsockname(fd)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("choose a port on %s: %w", p.hostIP(), err)
+	}
+	p.HostPort = uint16(sa.(*unix.SockaddrInet4).Port)
+	return f, nil
 }
 
 // hold binds fd to p's host address and port so that nobody else can.
