@@ -260,8 +260,8 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 	}
 	done := make(chan result)
 	work := func() {
-		var proc *os.Process
-		start := func(cgroup *os.File) (err error) {
+		var born *os.Process
+		start := func(cgroup *os.File) error {
 			if cgroup != nil {
 				attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
 				names = append(names, "CLONE_INTO_CGROUP")
@@ -270,10 +270,11 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 				return err
 			}
 			chapter.Call(ctx, "one process, born into all of its new namespaces at once", "clone(%s|CLONE_VFORK|SIGCHLD)", strings.Join(names, "|"))
-			proc, err = os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
+			proc, err := os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
 			if err != nil {
 				return fmt.Errorf("clone into new namespaces (%s): %w", strings.Join(names, "|"), err)
 			}
+			born = proc
 			return nil
 		}
 		var err error
@@ -282,11 +283,11 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 		} else {
 			err = start(opt.Cgroup)
 		}
-		if err != nil && proc != nil {
-			_ = proc.Kill()
-			_, _ = proc.Wait()
+		if err != nil && born != nil {
+			_ = born.Kill()
+			_, _ = born.Wait()
 		}
-		done <- result{proc, err}
+		done <- result{born, err}
 		if err == nil {
 			<-ended
 		}
