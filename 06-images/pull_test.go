@@ -351,10 +351,12 @@ func TestPullRefuses(t *testing.T) {
 			want: []string{"manifest 1 is larger than 4194304 bytes"}, kind: errdefs.IsInvalidArgument,
 		},
 		{
-			name:  "access denied",
-			setup: func(r *testRegistry) { r.answerAll(http.StatusForbidden, "DENIED", "requested access to the resource is denied") },
-			want:  []string{"pull access denied for HOST/demo, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"},
-			kind:  errdefs.IsPermissionDenied,
+			name: "access denied",
+			setup: func(r *testRegistry) {
+				r.answerAll(http.StatusForbidden, "DENIED", "requested access to the resource is denied")
+			},
+			want: []string{"pull access denied for HOST/demo, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"},
+			kind: errdefs.IsPermissionDenied,
 		},
 		{
 			name:  "too many requests",

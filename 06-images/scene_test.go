@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -194,14 +195,12 @@ func plainLayer(t testing.TB, files ...string) layer {
 
 // noise is n bytes that do not compress, the same every time.
 func noise(n int) string {
-	var b strings.Builder
-	for d := digest.FromString("noise"); b.Len() < n; d = digest.FromString(d.String()) {
-		b.WriteString(d.Encoded())
-	}
-	return b.String()[:n]
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return string(b)
 }
 
-// config returns an image's config for the platform os/architecture.
+// configFor returns an image's config for the platform os/architecture.
 func configFor(platform string, layers ...layer) ocispec.Image {
 	p, err := ParsePlatform(platform)
 	if err != nil {
