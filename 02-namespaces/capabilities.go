@@ -49,7 +49,7 @@ func dropBounding(p *initProcess) error {
 	if err != nil {
 		return err
 	}
-	chapter.Call(p.ctx, "what is not in the bounding set cannot come back, by no set-user-ID program", "prctl(PR_CAPBSET_DROP, /* all but %s */)", strings.Join(c.Bounding, " "))
+	chapter.Call(p.ctx, "once for each capability that no program in here may ever gain, not even one that is set-user-ID", "prctl(PR_CAPBSET_DROP)")
 	for n := uintptr(0); n < 64; n++ {
 		if keep&(1<<n) != 0 {
 			continue

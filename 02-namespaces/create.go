@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -237,12 +236,8 @@ func check(spec *specs.Spec) error {
 	return nil
 }
 
-// spawn makes the process. What setns and unshare do to the calling thread
-// cannot be taken back in every case, so it happens on a thread that is locked
-// to a goroutine and ends with it, unused by anyone else. It ends only with
-// the container: a death signal (Options.Bound) comes when the creating
-// thread dies, not the process.
-func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env []string, opt Options, ended <-chan struct{}) (*os.Process, error) {
+// spawn makes the process, on a thread of its own: see [onOwnThread].
+func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env []string, opt Options, ended <-chan struct{}) (proc *os.Process, err error) {
 	attr := &syscall.SysProcAttr{}
 	var names []string
 	for _, k := range p.clone {
@@ -254,63 +249,32 @@ func spawn(ctx context.Context, p plan, spec *specs.Spec, files []*os.File, env 
 			attr.Credential = &syscall.Credential{NoSetGroups: true}
 		}
 	}
-	type result struct {
-		proc *os.Process
-		err  error
-	}
-	done := make(chan result)
-	work := func() {
-		var born *os.Process
-		start := func(cgroup *os.File) error {
-			if cgroup != nil {
-				attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
-				names = append(names, "CLONE_INTO_CGROUP")
-			}
-			if err := enter(ctx, p, spec); err != nil {
-				return err
-			}
-			chapter.Call(ctx, "one process, born into all of its new namespaces at once", "clone(%s|CLONE_VFORK|SIGCHLD)", strings.Join(names, "|"))
-			proc, err := os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
-			if err != nil {
-				return fmt.Errorf("clone into new namespaces (%s): %w", strings.Join(names, "|"), err)
-			}
-			born = proc
-			return nil
+	start := func(cgroup *os.File) (err error) {
+		if cgroup != nil {
+			attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
+			names = append(names, "CLONE_INTO_CGROUP")
 		}
-		var err error
+		if err := enter(ctx, p, spec); err != nil {
+			return err
+		}
+		chapter.Call(ctx, "one process, born into all of its new namespaces at once", "clone(%s|CLONE_VFORK|SIGCHLD)", strings.Join(names, "|"))
+		proc, err = os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
+		if err != nil {
+			return fmt.Errorf("clone into new namespaces (%s): %w", strings.Join(names, "|"), err)
+		}
+		return nil
+	}
+	err = onOwnThread(ended, func() error {
 		if opt.Spawn != nil {
-			err = opt.Spawn(ctx, start)
-		} else {
-			err = start(opt.Cgroup)
+			return opt.Spawn(ctx, start)
 		}
-		if err != nil && born != nil {
-			_ = born.Kill()
-			_, _ = born.Wait()
-		}
-		done <- result{born, err}
-		if err == nil {
-			<-ended
-		}
+		return start(opt.Cgroup)
+	})
+	if err != nil && proc != nil {
+		_ = proc.Kill()
+		_, _ = proc.Wait()
 	}
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			work()
-			return
-		}
-		// The main thread cannot end, and what it does to itself shows in
-		// /proc/self as if all did. While it is held here, work gets another.
-		defer runtime.UnlockOSThread()
-		locked := make(chan struct{})
-		go func() {
-			runtime.LockOSThread()
-			close(locked)
-			work()
-		}()
-		<-locked
-	}()
-	r := <-done
-	return r.proc, r.err
+	return proc, err
 }
 
 // enter moves the calling thread into the namespaces that exist already, and

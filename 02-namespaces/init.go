@@ -208,7 +208,7 @@ func waitForStart(p *initProcess) error {
 		return os.NewSyscallError("poll", err)
 	}
 	if n, err := unix.Read(p.Fifo, make([]byte, 1)); n != 1 {
-		return fmt.Errorf("whoever opened the start fifo wrote nothing to it: %w", cmp.Or(err, error(io.ErrUnexpectedEOF)))
+		return fmt.Errorf("whoever opened the start fifo wrote nothing to it: %w", cmp.Or(err, io.ErrUnexpectedEOF))
 	}
 	return nil
 }
