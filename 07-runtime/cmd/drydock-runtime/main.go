@@ -1,0 +1,165 @@
+//go:build linux
+
+// Command drydock-runtime is an OCI runtime with runc's command line: it makes
+// a container of a bundle and takes it through its life.
+//
+// Its start counts, because several of it run for each container. So it imports
+// little; what it does is in package oci, and here is one file per command.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"drydock.example/01-chroot/explain"
+	namespaces "drydock.example/02-namespaces"
+	"drydock.example/07-runtime/oci"
+)
+
+const (
+	name    = "drydock-runtime"
+	version = "0.1.0"
+)
+
+// global are the options before the command.
+type global struct {
+	oci.Runtime
+	log complaints
+}
+
+// command is one subcommand.
+type command struct {
+	name, about string
+	run         func(ctx context.Context, g *global, args []string) error
+}
+
+var commands = []command{
+	{"create", "create a container", create},
+	{"delete", "delete a container and all that belongs to it", remove},
+	{"features", "show what this runtime supports", features},
+	{"kill", "send a signal to a container (default: SIGTERM)", kill},
+	{"list", "list the containers below --root", list},
+	{"ps", "list the processes of a container", ps},
+	{"run", "create and run a container", run},
+	{"spec", "write a config.json to start from", spec},
+	{"start", "execute the program of a created container", start},
+	{"state", "show the state of a container", state},
+}
+
+// exitStatus is the error of a command whose program ended with another status
+// than 0. There is nothing to complain of.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+func main() {
+	namespaces.Init()
+	g := &global{}
+	err := g.main(os.Args[1:])
+	var status exitStatus
+	switch {
+	case err == nil:
+	case errors.As(err, &status):
+		os.Exit(int(status))
+	case errors.Is(err, flag.ErrHelp):
+	default:
+		g.log.error(err)
+		os.Exit(1)
+	}
+}
+
+func (g *global) main(args []string) error {
+	var debug, systemd, showVersion, narrate bool
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&g.Root, "root", "/run/"+name, "directory that keeps the containers' state")
+	fs.StringVar(&g.log.path, "log", "", "file for errors, beside standard error")
+	fs.StringVar(&g.log.format, "log-format", "text", "text or json")
+	fs.BoolVar(&debug, "debug", false, "write each kernel call to the log")
+	fs.BoolVar(&narrate, "explain", false, "show each kernel call and why it is made")
+	fs.BoolVar(&systemd, "systemd-cgroup", false, "have systemd make the cgroups")
+	fs.String("rootless", "auto", "accepted for runc's sake: it is found out")
+	fs.BoolVar(&showVersion, "version", false, "print the version")
+	fs.BoolVar(&showVersion, "v", false, "print the version")
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		usage(os.Stdout, fs)
+		return nil
+	case err != nil:
+		return err
+	case showVersion:
+		fmt.Printf("%s version %s\nspec: %s\ngo: %s\n", name, version, specs.Version, runtime.Version())
+		return nil
+	case g.log.format != "text" && g.log.format != "json":
+		return fmt.Errorf("invalid log-format: %q: want text or json", g.log.format)
+	case systemd:
+		return errors.New("--systemd-cgroup: this runtime makes cgroups itself: leave the option out, and tell your engine to use the cgroupfs driver")
+	case fs.NArg() == 0 || fs.Arg(0) == "help":
+		usage(os.Stdout, fs)
+		return nil
+	}
+	ctx, _ := explain.FromEnv(context.Background())
+	if narrate {
+		ctx = explain.With(ctx, explain.Text(os.Stderr))
+	} else if debug {
+		ctx = explain.With(ctx, debugHandler{&g.log})
+	}
+	for _, c := range commands {
+		if c.name == fs.Arg(0) {
+			return c.run(ctx, g, fs.Args()[1:])
+		}
+	}
+	return fmt.Errorf("there is no command %q: see %s help", fs.Arg(0), name)
+}
+
+func usage(w io.Writer, fs *flag.FlagSet) {
+	fmt.Fprintf(w, "%s makes containers of OCI bundles.\n\nUsage: %s [options] command [options] [arguments]\n\nCommands:\n", name, name)
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.about)
+	}
+	fmt.Fprintln(w, "\nOptions:")
+	fs.SetOutput(w)
+	fs.PrintDefaults()
+}
+
+// options returns the flag set of a command.
+func options(command string) *flag.FlagSet {
+	fs := flag.NewFlagSet(command, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	return fs
+}
+
+// parse reads a command's options, which may also stand behind its arguments,
+// and returns the arguments, from least to most in number, named by what.
+func parse(fs *flag.FlagSet, args []string, what string, least, most int) ([]string, error) {
+	var rest []string
+	for {
+		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+			fmt.Printf("Usage: %s %s [options] %s\n", name, fs.Name(), what)
+			fs.SetOutput(os.Stdout)
+			fs.PrintDefaults()
+			return nil, err
+		} else if err != nil {
+			return nil, err
+		}
+		if args = fs.Args(); len(args) == 0 {
+			break
+		}
+		rest, args = append(rest, args[0]), args[1:]
+	}
+	if len(rest) >= least && len(rest) <= most {
+		return rest, nil
+	}
+	if least == most {
+		return nil, fmt.Errorf("%s: %q requires exactly %d argument(s): %s", name, fs.Name(), least, strings.TrimSpace(what))
+	}
+	return nil, fmt.Errorf("%s: %q requires %d to %d arguments: %s", name, fs.Name(), least, most, what)
+}

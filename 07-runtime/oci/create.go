@@ -1,0 +1,234 @@
+//go:build linux
+
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	namespaces "drydock.example/02-namespaces"
+	cgroups "drydock.example/03-cgroups"
+)
+
+// CreateOptions are what create and run are told beside the bundle's config.
+type CreateOptions struct {
+	Bundle        string
+	ConsoleSocket string // path of the Unix socket that receives the terminal's master
+	PidFile       string // receives the process id, in decimal
+	PreserveFDs   int    // how many descriptors, from 3 on, the program gets
+}
+
+// Create makes a container that waits to be started. Its process outlives the
+// caller's. On an error nothing is left.
+func (r Runtime) Create(ctx context.Context, id string, opt CreateOptions) error {
+	console := func(wanted bool) (*os.File, error) { return openConsoleSocket(opt.ConsoleSocket, wanted) }
+	c, p, err := r.create(ctx, id, opt, console, true)
+	if err != nil {
+		return err
+	}
+	defer c.release()
+	return p.Release()
+}
+
+// create makes the container and returns it locked. console is told whether
+// the config wants a terminal, and answers with the socket to send it to. The
+// process waits for the fifo, so that another invocation can start it, or for
+// Process.Start.
+func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, console func(wanted bool) (*os.File, error), fifo bool) (_ *container, _ *namespaces.Process, err error) {
+	if !validID(id) {
+		return nil, nil, ErrInvalidID
+	}
+	bundle, err := filepath.Abs(opt.Bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, err := ReadConfig(bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	socket, err := console(spec.Process.Terminal)
+	if err != nil {
+		return nil, nil, err
+	}
+	if socket != nil {
+		defer socket.Close()
+	}
+	c, err := r.newContainer(id, bundle, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := c.make(ctx, spec, opt, socket, fifo)
+	if err != nil {
+		c.release()
+		return nil, nil, err
+	}
+	return c, p, nil
+}
+
+// newContainer claims the ID.
+func (r Runtime) newContainer(id, bundle string, spec *specs.Spec) (*container, error) {
+	if err := os.MkdirAll(r.Root, 0o711); err != nil {
+		return nil, err
+	}
+	c := &container{dir: filepath.Join(r.Root, id)}
+	if err := os.Mkdir(c.dir, 0o711); errors.Is(err, fs.ErrExist) {
+		return nil, ErrExists
+	} else if err != nil {
+		return nil, err
+	}
+	if err := c.take(); err != nil {
+		return nil, err
+	}
+	c.record = record{
+		Version: specs.Version, ID: id, Bundle: bundle, Rootfs: spec.Root.Path, Created: time.Now().UTC(), Annotations: spec.Annotations,
+		Cgroup: cgroupPath(spec, id),
+	}
+	if spec.Hooks != nil {
+		c.Poststart, c.Poststop = spec.Hooks.Poststart, spec.Hooks.Poststop
+	}
+	return c, nil
+}
+
+// cgroupPath is where the container's processes are counted: below the root of
+// each hierarchy, also where the config's path is relative, which leaves the
+// place to the runtime (runtime-spec, config-linux.md#cgroups-path).
+func cgroupPath(spec *specs.Spec, id string) string {
+	if p := spec.Linux.CgroupsPath; p != "" {
+		return path.Clean("/" + p)
+	}
+	return "/" + id
+}
+
+// make does the work of create, and undoes it where it fails.
+func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOptions, console *os.File, fifo bool) (p *namespaces.Process, err error) {
+	var cgroup *cgroups.Cgroup
+	defer func() {
+		if err == nil {
+			return
+		}
+		undo := context.WithoutCancel(ctx)
+		if p != nil {
+			p.Kill()
+			p.Wait()
+			p = nil
+		}
+		if cgroup != nil {
+			err = errors.Join(err, cgroup.Kill(undo), deleteCgroup(undo, cgroup))
+		}
+		os.RemoveAll(c.dir)
+	}()
+	// Each step is written down before it is taken, or what it made would be
+	// nobody's when this process is killed right after it.
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+	if cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources); err != nil {
+		return nil, err
+	}
+	c.CgroupMade = true
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+	o := namespaces.Options{
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console,
+		State: new(c.hookState(0, specs.StateCreating)),
+		Enter: func(pid int) error { return cgroup.Enter(ctx, pid) },
+	}
+	if spec.Hooks != nil {
+		o.Prestart = func(pid int) error { return c.createRuntimeHooks(ctx, spec.Hooks, pid) }
+	}
+	for fd := 3; fd < 3+opt.PreserveFDs; fd++ {
+		o.Files = append(o.Files, os.NewFile(uintptr(fd), "preserved"))
+	}
+	if fifo {
+		if err := c.makeFifo(spec); err != nil {
+			return nil, err
+		}
+		o.Fifo = c.fifo()
+	}
+	if p, err = namespaces.Create(ctx, spec, o); err != nil {
+		return nil, err
+	}
+	c.Pid, c.StartTime = p.Pid, startTime(p.Pid)
+	if err := c.save(); err != nil {
+		return p, err
+	}
+	if opt.PidFile != "" {
+		if err := writePidFile(opt.PidFile, p.Pid); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (c *container) createRuntimeHooks(ctx context.Context, hooks *specs.Hooks, pid int) error {
+	state := c.hookState(pid, specs.StateCreating)
+	//nolint:staticcheck // prestart is deprecated by the specification, and still used
+	if err := namespaces.RunHooks(ctx, "prestart", hooks.Prestart, state); err != nil {
+		return err
+	}
+	return namespaces.RunHooks(ctx, "createRuntime", hooks.CreateRuntime, state)
+}
+
+// makeFifo makes the fifo at which the process will wait. In a user namespace
+// its root is somebody else here, and must be able to read it.
+func (c *container) makeFifo(spec *specs.Spec) error {
+	chapter.Call(context.Background(), "the gap between create and start has a name, so that another process can end it", "mknodat(AT_FDCWD, %q, S_IFIFO|0600)", c.fifo())
+	if err := unix.Mkfifo(c.fifo(), 0o600); err != nil {
+		return &os.PathError{Op: "mkfifo", Path: c.fifo(), Err: err}
+	}
+	uid, gid := hostRoot(spec.Linux.UIDMappings), hostRoot(spec.Linux.GIDMappings)
+	if uid == 0 && gid == 0 {
+		return nil
+	}
+	return os.Chown(c.fifo(), uid, gid)
+}
+
+// hostRoot is the id outside of the container's id 0.
+func hostRoot(mappings []specs.LinuxIDMapping) int {
+	for _, m := range mappings {
+		if m.ContainerID == 0 {
+			return int(m.HostID)
+		}
+	}
+	return 0
+}
+
+// openConsoleSocket connects to the socket that receives the terminal.
+func openConsoleSocket(path string, terminal bool) (*os.File, error) {
+	switch {
+	case terminal && path == "":
+		return nil, fmt.Errorf("cannot allocate tty if runtime will detach without setting console socket: %w", errdefs.ErrInvalidArgument)
+	case !terminal && path != "":
+		return nil, fmt.Errorf("cannot use console socket if runtime will not detach or allocate tty: %w", errdefs.ErrInvalidArgument)
+	case !terminal:
+		return nil, nil
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("--console-socket: %w", err)
+	}
+	defer conn.Close()
+	return conn.File()
+}
+
+// writePidFile writes a process id for whoever waits for the file to appear.
+func writePidFile(path string, pid int) error {
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	if err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}

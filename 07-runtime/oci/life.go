@@ -1,0 +1,237 @@
+//go:build linux
+
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	namespaces "drydock.example/02-namespaces"
+	cgroups "drydock.example/03-cgroups"
+)
+
+// endTime is how long the end of killed processes is waited for. Only a process
+// that hangs in the kernel takes so long.
+const endTime = 10 * time.Second
+
+// Start lets the process of a created container execute its program.
+func (r Runtime) Start(ctx context.Context, id string) error {
+	c, err := r.hold(id)
+	if c != nil {
+		defer c.release()
+	}
+	if err != nil {
+		return err
+	}
+	switch c.status() {
+	case specs.StateCreated:
+	case specs.StateRunning:
+		return ErrRunning
+	default:
+		return ErrStopped
+	}
+	err = namespaces.Start(ctx, c.fifo())
+	if err != nil && !errors.Is(err, namespaces.ErrNotWaiting) {
+		return err
+	}
+	// Nobody waits: whoever started it was killed before this line.
+	if removeErr := os.Remove(c.fifo()); removeErr != nil {
+		return removeErr
+	}
+	if err != nil {
+		return ErrRunning
+	}
+	return c.poststart(ctx)
+}
+
+// poststart runs the hooks that see the container running.
+func (c *container) poststart(ctx context.Context) error {
+	return namespaces.RunHooks(ctx, "poststart", c.Poststart, c.hookState(c.Pid, specs.StateRunning))
+}
+
+// Signal sends a signal to the container's first process, or to all of its
+// processes; the latter also when the first has ended.
+func (r Runtime) Signal(ctx context.Context, id string, signal unix.Signal, all bool) error {
+	c, err := r.look(id)
+	if err != nil {
+		return err
+	}
+	if all {
+		return c.signalAll(ctx, signal)
+	}
+	pidfd, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	chapter.Call(ctx, "by descriptor: the process id may be a stranger's by now", "pidfd_send_signal(%d, %s, NULL, 0)", pidfd, unix.SignalName(signal))
+	if err := unix.PidfdSendSignal(pidfd, signal, nil, 0); err == unix.ESRCH {
+		return ErrNotRunning
+	} else if err != nil {
+		return fmt.Errorf("send signal %d to process %d: %w", signal, c.Pid, err)
+	}
+	return nil
+}
+
+// open returns a pidfd of the first process.
+func (c *container) open() (int, error) {
+	if c.Pid == 0 {
+		return -1, ErrNotRunning
+	}
+	fd, err := unix.PidfdOpen(c.Pid, 0)
+	if err == unix.ESRCH || err == unix.EINVAL {
+		return -1, ErrNotRunning
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("pidfd_open", err)
+	}
+	// The descriptor holds the process; that it is the right one can be seen only now.
+	if startTime(c.Pid) != c.StartTime {
+		unix.Close(fd)
+		return -1, ErrNotRunning
+	}
+	return fd, nil
+}
+
+func (c *container) signalAll(ctx context.Context, signal unix.Signal) error {
+	if !c.CgroupMade {
+		return ErrNotRunning
+	}
+	g, err := cgroups.Load(c.Cgroup)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if signal == unix.SIGKILL {
+		return g.Kill(ctx)
+	}
+	pids, err := g.Procs()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, signal); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("send signal %d to process %d: %w", signal, pid, err)
+		}
+	}
+	return nil
+}
+
+// Processes returns the ids of all processes of a container.
+func (r Runtime) Processes(id string) ([]int, error) {
+	c, err := r.look(id)
+	if err != nil {
+		return nil, err
+	}
+	g, err := cgroups.Load(c.Cgroup)
+	if err != nil {
+		return nil, err
+	}
+	return g.Procs()
+}
+
+// Delete removes a container that has stopped, or was never started. With
+// force it ends one that runs, removes one that is half created, and is content
+// when there is none.
+func (r Runtime) Delete(ctx context.Context, id string, force bool) error {
+	c, err := r.hold(id)
+	if c != nil {
+		defer c.release()
+	}
+	if errors.Is(err, ErrNotExist) && force {
+		if c == nil {
+			return nil
+		}
+		// A directory without a state: nothing else was made yet, or is left.
+		return os.RemoveAll(c.dir)
+	}
+	if err != nil {
+		return err
+	}
+	if status := c.status(); status == specs.StateRunning && !force {
+		return fmt.Errorf("cannot delete container %s that is not stopped: %s: %w", id, status, errdefs.ErrFailedPrecondition)
+	}
+	return c.remove(ctx)
+}
+
+// remove ends what runs and takes away what was made, in such an order that it
+// can be done again when it is interrupted.
+func (c *container) remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	if err := c.end(); err != nil {
+		return err
+	}
+	g, err := cgroups.Load(c.Cgroup)
+	switch {
+	case errdefs.IsNotFound(err):
+	case err != nil:
+		return err
+	case c.CgroupMade:
+		if err := g.Kill(ctx); err != nil {
+			return err
+		}
+		fallthrough
+	default:
+		if err := deleteCgroup(ctx, g); err != nil {
+			return err
+		}
+	}
+	c.poststop(ctx)
+	return os.RemoveAll(c.dir)
+}
+
+// end kills the first process and waits until it has gone.
+func (c *container) end() error {
+	pidfd, err := c.open()
+	if err == ErrNotRunning {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("kill process %d: %w", c.Pid, err)
+	}
+	// A pidfd becomes readable when its process ends, also for who is not its parent.
+	gone := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(endTime); ; {
+		n, err := unix.Poll(gone, int(time.Until(deadline).Milliseconds()))
+		switch {
+		case n > 0:
+			return nil
+		case err == unix.EINTR:
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		default:
+			return fmt.Errorf("process %d did not end within %v of SIGKILL", c.Pid, endTime)
+		}
+	}
+}
+
+// deleteCgroup removes a cgroup, but only an empty one may have been another's.
+func deleteCgroup(ctx context.Context, g *cgroups.Cgroup) error {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	return g.Delete(ctx)
+}
+
+// poststop runs the hooks that see the container gone. A failure is a warning
+// (runtime-spec, runtime.md#lifecycle, step 13): there is nothing to go back to.
+func (c *container) poststop(ctx context.Context) {
+	for _, h := range c.Poststop {
+		if err := namespaces.RunHooks(ctx, "poststop", []specs.Hook{h}, c.hookState(0, specs.StateStopped)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+//go:build linux
+
+package oci
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	namespaces "drydock.example/02-namespaces"
+)
+
+// RunOptions are CreateOptions and what becomes of the container afterwards.
+type RunOptions struct {
+	CreateOptions
+	Detach bool // return when the program runs
+	Keep   bool // leave the container when it has stopped
+}
+
+// Run creates and starts a container and, unless it is detached, waits for its
+// end: its streams are the caller's, also where it has a terminal, signals are
+// passed on, and the result is its exit status, 128+n when signal n ended it.
+func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int, err error) {
+	var relay *terminal
+	defer func() { relay.end() }()
+	console := func(wanted bool) (socket *os.File, err error) {
+		if opt.Detach || opt.ConsoleSocket != "" {
+			return openConsoleSocket(opt.ConsoleSocket, wanted && opt.Detach)
+		}
+		if wanted {
+			relay, socket, err = newTerminal()
+		}
+		return socket, err
+	}
+	c, p, err := r.create(ctx, id, opt.CreateOptions, console, false)
+	if err != nil {
+		return 0, err
+	}
+	defer c.release()
+	undo := func(err error) (int, error) {
+		p.Kill()
+		p.Wait()
+		return 0, errors.Join(err, c.remove(context.WithoutCancel(ctx)))
+	}
+	if relay != nil {
+		if err := relay.begin(); err != nil {
+			return undo(err)
+		}
+	}
+	if err := p.Start(ctx); err != nil {
+		return undo(err)
+	}
+	if err := c.poststart(ctx); err != nil {
+		return undo(err)
+	}
+	if opt.Detach {
+		return 0, p.Release()
+	}
+	// Others may look at it, and delete it, while it runs.
+	c.release()
+
+	stop := forward(p, relay)
+	state, err := p.Wait()
+	stop()
+	if err != nil {
+		return 0, err
+	}
+	if opt.Keep {
+		return exitStatus(state), nil
+	}
+	if err := r.Delete(ctx, id, true); err != nil {
+		return 0, err
+	}
+	return exitStatus(state), nil
+}
+
+func exitStatus(state *os.ProcessState) int {
+	how := state.Sys().(syscall.WaitStatus)
+	if how.Signaled() {
+		return 128 + int(how.Signal())
+	}
+	return how.ExitStatus()
+}
+
+// forward passes the caller's signals on to the process until stop is called.
+func forward(p *namespaces.Process, relay *terminal) (stop func()) {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for s := range signals {
+			switch s {
+			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // this process's own
+			case unix.SIGWINCH:
+				relay.resize()
+			default:
+				p.Signal(s)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
+}
