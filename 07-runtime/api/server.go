@@ -133,8 +133,9 @@ func (s *server) errors(h handler) http.Handler {
 // unserved answers a request that no route matches.
 func unserved(_ http.ResponseWriter, r *http.Request) error {
 	if dockerHas(r) {
+		// "not supported" is what makes docker inspect go on to the next kind of object.
 		return errdefs.ErrNotImplemented.WithMessage(
-			r.Method + " " + r.URL.Path + " is part of the Docker API, but this Drydock does not serve it yet")
+			r.Method + " " + r.URL.Path + " is part of the Docker API, but not supported by this version of Drydock")
 	}
 	return errdefs.ErrNotFound.WithMessage("page not found")
 }

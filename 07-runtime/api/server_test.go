@@ -76,10 +76,10 @@ func TestUnservedRoutes(t *testing.T) {
 		"GET /nothing":             `404 {"message":"page not found"}`,
 		"PUT /containers/x/json":   `404 {"message":"page not found"}`,
 		"GET /v1.50/containers/x":  `404 {"message":"page not found"}`,
-		"POST /containers/x/pause": `501 {"message":"POST /containers/x/pause is part of the Docker API, but this Drydock does not serve it yet"}`,
-		"GET /v1.50/volumes":       `501 {"message":"GET /volumes is part of the Docker API, but this Drydock does not serve it yet"}`,
-		"GET /images/a/b/history":  `501 {"message":"GET /images/a/b/history is part of the Docker API, but this Drydock does not serve it yet"}`,
-		"POST /swarm/init":         `501 {"message":"POST /swarm/init is part of the Docker API, but this Drydock does not serve it yet"}`,
+		"POST /containers/x/pause": `501 {"message":"POST /containers/x/pause is part of the Docker API, but not supported by this version of Drydock"}`,
+		"GET /v1.50/volumes":       `501 {"message":"GET /volumes is part of the Docker API, but not supported by this version of Drydock"}`,
+		"GET /images/a/b/history":  `501 {"message":"GET /images/a/b/history is part of the Docker API, but not supported by this version of Drydock"}`,
+		"POST /swarm/init":         `501 {"message":"POST /swarm/init is part of the Docker API, but not supported by this version of Drydock"}`,
 	} {
 		method, path, _ := strings.Cut(route, " ")
 		status, header, body := request(t, method, "http://"+address+path)

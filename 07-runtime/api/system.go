@@ -26,6 +26,11 @@ func (s *server) version(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Which API is spoken is this package's fact, the rest is the engine's.
 	v.APIVersion, v.MinAPIVersion = MaxVersion, MinVersion
+	for _, component := range v.Components {
+		if component.Name == "Engine" && component.Details != nil {
+			component.Details["ApiVersion"], component.Details["MinAPIVersion"] = MaxVersion, MinVersion
+		}
+	}
 	return writeJSON(w, http.StatusOK, v)
 }
 

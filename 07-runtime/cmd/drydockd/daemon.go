@@ -85,7 +85,7 @@ func (d *daemon) unused() (time.Duration, bool) {
 
 // serve returns when ctx ends or the daemon has been idle for long enough. The
 // file that it returns is the turn (see takeTurn) under which it left.
-func (d *daemon) serve(ctx context.Context, l *net.UnixListener) (turn *os.File, err error) {
+func (d *daemon) serve(ctx context.Context, l *listener) (turn *os.File, err error) {
 	defer d.cancel()
 	for {
 		failed := make(chan error, 1)
@@ -97,10 +97,10 @@ func (d *daemon) serve(ctx context.Context, l *net.UnixListener) (turn *os.File,
 		if turn, err = takeTurn(d.cfg.state); err != nil {
 			return nil, err
 		}
-		if err := refuse(l); err != nil {
+		if err := l.refuse(); err != nil {
 			return nil, err
 		}
-		// Serve ends with accept's error, after it has taken on the whole queue.
+		// Serve ends when it has taken on the whole queue.
 		<-failed
 		l.Close()
 		_, unused := d.unused()

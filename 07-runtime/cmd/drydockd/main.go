@@ -29,6 +29,7 @@ import (
 
 	overlayfs "drydock.example/04-overlayfs"
 	"drydock.example/07-runtime/api"
+	"drydock.example/07-runtime/builtin"
 	"drydock.example/07-runtime/engine"
 )
 
@@ -189,11 +190,16 @@ func openEngine(ctx context.Context, cfg config) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	var images []engine.Builtin
+	for _, img := range builtin.Images() {
+		images = append(images, engine.Builtin{Name: img.Name, Config: img.Config, Layer: img.Layer})
+	}
 	return engine.Open(ctx, engine.Options{
 		Root: cfg.root, State: cfg.state,
 		Runtime: runtime, Shim: shim,
 		CgroupParent: cfg.cgroupParent,
 		Version:      version,
+		Builtin:      images,
 	})
 }
 

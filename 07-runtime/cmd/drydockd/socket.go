@@ -3,11 +3,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/user"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +21,7 @@ var groups = []string{"drydock", "docker"}
 // listen makes the socket at path. It is made under another name and renamed,
 // so that it is never there with the wrong mode, nor unconnected, and a stale
 // one that a killed daemon left is replaced.
-func listen(path string) (*net.UnixListener, error) {
+func listen(path string) (*listener, error) {
 	if most := len(unix.RawSockaddrUnix{}.Path) - len(".new") - 1; len(path) > most {
 		return nil, fmt.Errorf("the socket's path has %d bytes, %s: the kernel takes %d; choose a shorter --state or --host", len(path), path, most)
 	}
@@ -36,7 +39,7 @@ func listen(path string) (*net.UnixListener, error) {
 		os.Remove(made)
 		return nil, err
 	}
-	return l, nil
+	return &listener{UnixListener: l}, nil
 }
 
 // publish gives the socket its owner and its name.
@@ -81,10 +84,16 @@ func served(path string) (pid int32, alive bool) {
 	return pid, true
 }
 
+// listener is the socket, which can be left without losing anybody.
+type listener struct {
+	*net.UnixListener
+	refused atomic.Bool
+}
+
 // refuse lets the kernel refuse whoever connects from now on, with
-// ECONNREFUSED. Who connected before stays in the queue and is accepted; when the
-// queue is empty, accept fails. Closing the listener would drop the queue.
-func refuse(l *net.UnixListener) error {
+// ECONNREFUSED. Who connected before stays in the queue, which Accept empties
+// before it returns net.ErrClosed; closing the socket would drop the queue.
+func (l *listener) refuse() error {
 	raw, err := l.SyscallConn()
 	if err != nil {
 		return err
@@ -92,5 +101,36 @@ func refuse(l *net.UnixListener) error {
 	if cerr := raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RD) }); cerr != nil {
 		return cerr
 	}
-	return os.NewSyscallError("shutdown", err)
+	if err != nil {
+		return os.NewSyscallError("shutdown", err)
+	}
+	l.refused.Store(true)
+	// A shutdown does not wake accept; a deadline does.
+	return l.SetDeadline(time.Unix(1, 0))
+}
+
+// Accept returns the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.UnixListener.Accept()
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !l.refused.Load() {
+		return conn, err
+	}
+	// Past its deadline Go does not look at the queue any more.
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	if cerr := raw.Control(func(l uintptr) { fd, _, err = unix.Accept4(int(l), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) }); cerr != nil {
+		return nil, cerr
+	}
+	if errors.Is(err, unix.EAGAIN) {
+		return nil, net.ErrClosed
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("accept4", err)
+	}
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	return net.FileConn(f)
 }
