@@ -60,8 +60,8 @@ type Process struct {
 	in   *json.Decoder
 	out  *json.Encoder
 
-	narrated func()        // returns when the last explained call is handed over
-	ended    chan struct{} // closed by Wait and Release: lets the creating thread go
+	listener *explain.Listener // hands over what the process narrates
+	ended    chan struct{}     // closed by Wait and Release: lets the creating thread go
 }
 
 // message is what Create and the process tell each other, one JSON value each.
@@ -140,11 +140,16 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "init socket"), os.NewFile(uintptr(pair[1]), "init socket")
 	defer theirs.Close()
-	narration, narrated, err := explain.Pipe(ctx)
+	defer func() {
+		if err != nil {
+			ours.Close()
+		}
+	}()
+	narration, listener, err := explain.Pipe(ctx)
 	if err != nil {
-		ours.Close()
 		return nil, err
 	}
+	defer narration.Close()
 
 	// The program's own descriptors come first, so that they have their final
 	// numbers from the start; ours follow and are closed by execve.
@@ -167,20 +172,15 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 		// Opened here, because the process will have another root; and without waiting for a writer, who comes later.
 		f, err := os.OpenFile(opt.Fifo, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
-			ours.Close()
 			return nil, err
 		}
 		defer f.Close()
 		s.Fifo = add(f)
 	}
 
-	c := &Process{conn: ours, in: json.NewDecoder(ours), out: json.NewEncoder(ours), narrated: narrated, ended: make(chan struct{})}
+	c := &Process{conn: ours, in: json.NewDecoder(ours), out: json.NewEncoder(ours), listener: listener, ended: make(chan struct{})}
 	c.proc, err = spawn(ctx, p, spec, files, env, opt, c.ended)
-	if narration != nil {
-		narration.Close()
-	}
 	if err != nil {
-		ours.Close()
 		return nil, err
 	}
 	c.Pid = c.proc.Pid
@@ -188,6 +188,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 	theirs.Close()
 	defer func() {
 		if err != nil {
+			narration.Close()
 			c.Kill()
 			c.Wait()
 		}
@@ -207,6 +208,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 		}
 		switch {
 		case m.Prestart:
+			listener.Sync()
 			if err := opt.Prestart(c.Pid); err != nil {
 				return nil, err
 			}
@@ -214,6 +216,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (_ *Process, err
 				return nil, fmt.Errorf("tell the new process to go on: %w", err)
 			}
 		case m.Ready:
+			listener.Sync()
 			return c, nil
 		}
 	}

@@ -64,7 +64,7 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 	// execve closes the process's end of the socket: the end of the stream is the good news.
 	_, err := p.read()
-	p.narrated()
+	p.listener.Wait()
 	if err == io.EOF {
 		return nil
 	}
@@ -96,7 +96,7 @@ func Start(ctx context.Context, fifo string) error {
 func (p *Process) Wait() (*os.ProcessState, error) {
 	state, err := p.proc.Wait()
 	p.release()
-	p.narrated()
+	p.listener.Wait()
 	return state, err
 }
 

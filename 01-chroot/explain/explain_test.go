@@ -68,7 +68,7 @@ func (c *calls) Handle(_ context.Context, r slog.Record) error {
 func TestRecordsOfAChildComeThroughThePipe(t *testing.T) {
 	got := &calls{}
 	ctx := With(context.Background(), got)
-	w, wait, err := Pipe(ctx)
+	w, listener, err := Pipe(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestRecordsOfAChildComeThroughThePipe(t *testing.T) {
 	w.Close()
 	Chapter(2).Call(With(context.Background(), JSON(handed)), "its own root", "pivot_root(%q, %q)", ".", ".")
 	handed.Close()
-	wait()
+	listener.Wait()
 	want := []string{
 		`sethostname("bo\"x", 3) chapter=2 why=a name of its own`,
 		`pivot_root(".", ".") chapter=2 why=its own root`,
@@ -111,11 +111,11 @@ func TestRecordsOfAChildComeThroughThePipe(t *testing.T) {
 }
 
 func TestWithoutAListenerThereIsNoPipe(t *testing.T) {
-	w, wait, err := Pipe(context.Background())
+	w, listener, err := Pipe(context.Background())
 	if w != nil || err != nil {
 		t.Errorf("got %v, %v, want nil, nil", w, err)
 	}
-	wait()
+	listener.Wait()
 	t.Setenv(envFD, "")
 	if ctx, f := FromEnv(context.Background()); f != nil || Handler(ctx) != nil {
 		t.Errorf("without %s: %v, %v", envFD, ctx, f)

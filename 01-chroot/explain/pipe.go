@@ -17,30 +17,59 @@ import (
 const envFD = "DRYDOCK_EXPLAIN_FD"
 
 // Pipe returns the write end of a pipe whose records, one JSON object a line,
-// are handed to ctx's handler, and a wait function that returns when every
-// copy of the write end is closed and all records are handed over. Where
-// nobody listens on ctx the file is nil and wait returns at once.
-func Pipe(ctx context.Context) (w *os.File, wait func(), err error) {
+// are handed to ctx's handler, and the listener at its other end. Where nobody
+// listens on ctx the file is nil, and the listener has nothing to wait for.
+func Pipe(ctx context.Context) (*os.File, *Listener, error) {
 	h := Handler(ctx)
 	if h == nil {
-		return nil, func() {}, nil
+		return nil, &Listener{}, nil
 	}
 	if p, ok := h.(inherited); ok {
 		// This process hands on what it was given: its child may outlive it.
 		fd, err := dup(p.fd)
-		return fd, func() {}, err
+		return fd, &Listener{}, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, fmt.Errorf("a pipe for --explain: %w", err)
 	}
-	done := make(chan struct{})
+	l := &Listener{w: w, marks: make(chan struct{}), done: make(chan struct{})}
 	go func() {
-		defer close(done)
+		defer close(l.done)
 		defer r.Close()
-		Forward(ctx, r, h)
+		forward(ctx, r, h, func() { l.marks <- struct{}{} })
 	}()
-	return w, func() { <-done }, nil
+	return w, l, nil
+}
+
+// A Listener hands over what comes through a [Pipe].
+type Listener struct {
+	w     *os.File
+	marks chan struct{}
+	done  chan struct{}
+}
+
+// Sync returns when all that was written to the pipe so far is handed over, so
+// that what the caller narrates next stands below it. The caller still has the
+// write end open.
+func (l *Listener) Sync() {
+	if l.w == nil {
+		return
+	}
+	if _, err := l.w.Write([]byte("\n")); err != nil {
+		return
+	}
+	select {
+	case <-l.marks:
+	case <-l.done:
+	}
+}
+
+// Wait returns when every copy of the write end is closed and all is handed over.
+func (l *Listener) Wait() {
+	if l.done != nil {
+		<-l.done
+	}
 }
 
 // Env returns the environment entry that tells a child that descriptor fd is
@@ -77,9 +106,18 @@ func JSON(w io.Writer) slog.Handler {
 // Forward hands each record that it reads from r to h, until r ends. Lines
 // that are no record are passed over: a narrator is not worth a failure.
 func Forward(ctx context.Context, r io.Reader, h slog.Handler) {
+	forward(ctx, r, h, func() {})
+}
+
+// forward calls mark at each empty line.
+func forward(ctx context.Context, r io.Reader, h slog.Handler, mark func()) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
+		if len(lines.Bytes()) == 0 {
+			mark()
+			continue
+		}
 		var rec struct {
 			Time    time.Time `json:"time"`
 			Msg     string    `json:"msg"`
