@@ -1,0 +1,91 @@
+//go:build linux
+
+package cgroups_test
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"drydock.example/01-chroot/hosttest"
+	cgroups "drydock.example/03-cgroups"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// BenchmarkStart compares the ways into a cgroup: each round makes a cgroup with
+// three limits, starts true in it, waits for its end and removes the cgroup.
+// "outside" is true without any.
+func BenchmarkStart(b *testing.B) {
+	hosttest.Require(b, hosttest.Root)
+	limits := &specs.LinuxResources{
+		Memory: &specs.LinuxMemory{Limit: ptr(int64(64 << 20))},
+		CPU:    &specs.LinuxCPU{Quota: ptr(int64(50000))},
+		Pids:   &specs.LinuxPids{Limit: ptr(int64(64))},
+	}
+	start := func(dir *os.File) (*exec.Cmd, error) {
+		cmd := exec.Command("/bin/true")
+		if dir != nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		}
+		return cmd, cmd.Start()
+	}
+	for name, enter := range map[string]func(*cgroups.Cgroup) (*exec.Cmd, error){
+		"spawn": func(c *cgroups.Cgroup) (cmd *exec.Cmd, err error) {
+			err = c.Spawn(b.Context(), func(dir *os.File) error {
+				cmd, err = start(dir)
+				return err
+			})
+			return cmd, err
+		},
+		"enter": func(c *cgroups.Cgroup) (*exec.Cmd, error) {
+			cmd, err := start(nil)
+			if err == nil {
+				err = c.Enter(b.Context(), cmd.Process.Pid)
+			}
+			return cmd, err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				c, err := cgroups.Create(b.Context(), hosttest.Cgroup()+"/bench-"+name+strconv.Itoa(i), limits)
+				if err != nil {
+					b.Fatal(err)
+				}
+				cmd, err := enter(c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := cmd.Wait(); err != nil {
+					b.Fatal(err)
+				}
+				if err := c.Delete(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("outside", func(b *testing.B) {
+		for b.Loop() {
+			cmd, err := start(nil)
+			if err == nil {
+				err = cmd.Wait()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("empty", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			c, err := cgroups.Create(b.Context(), hosttest.Cgroup()+"/bench-empty"+strconv.Itoa(i), limits)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := c.Delete(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
