@@ -29,7 +29,13 @@ func (e *Engine) ContainerKill(ctx context.Context, id, signal string) error {
 	if sig == unix.SIGKILL {
 		return r.kill(ctx)
 	}
-	return r.shim.Signal(ctx, sig)
+	if err := r.shim.Signal(ctx, sig); err != nil {
+		if isEnding(err) {
+			return conflict("cannot kill container: %s: container %s is not running", id, c.id)
+		}
+		return err
+	}
+	return nil
 }
 
 // ContainerResize sets the size of the container's terminal, in characters.

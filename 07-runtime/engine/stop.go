@@ -43,8 +43,7 @@ func (e *Engine) ContainerStop(ctx context.Context, id, signal string, timeout *
 	if r == nil {
 		return notModified("container %s is already stopped", id)
 	}
-	// A shim that has gone has no one to signal; its watcher sees to the rest.
-	if err := r.shim.Signal(ctx, sig); err != nil && !errdefs.IsUnavailable(err) && !errdefs.IsNotFound(err) {
+	if err := r.shim.Signal(ctx, sig); err != nil && !isEnding(err) {
 		return err
 	}
 	var patience <-chan time.Time
@@ -65,7 +64,7 @@ func (e *Engine) ContainerStop(ctx context.Context, id, signal string, timeout *
 
 // kill ends a run at once and waits until it is undone.
 func (r *run) kill(ctx context.Context) error {
-	if err := r.shim.Signal(ctx, unix.SIGKILL); err != nil && !errdefs.IsUnavailable(err) && !errdefs.IsNotFound(err) {
+	if err := r.shim.Signal(ctx, unix.SIGKILL); err != nil && !isEnding(err) {
 		return err
 	}
 	select {
@@ -74,4 +73,10 @@ func (r *run) kill(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// isEnding tells whether a signal could not be sent because there is no process any more, or no
+// shim: the run's watcher sees to the rest.
+func isEnding(err error) bool {
+	return errdefs.IsFailedPrecondition(err) || errdefs.IsNotFound(err) || errdefs.IsUnavailable(err)
 }

@@ -35,7 +35,9 @@ func lookUpUser(layers []string, who string) (specs.User, string, error) {
 	if err != nil {
 		return specs.User{}, "", invalid("%w", err)
 	}
-	result := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid)}
+	// The user's own group stands among the others too: a file that denies its group something must
+	// not be opened up by a program that changes its effective group (GHSA-rc4r-wh2q-q6c4).
+	result := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid), AdditionalGids: []uint32{uint32(u.Gid)}}
 	for _, gid := range u.Sgids {
 		result.AdditionalGids = append(result.AdditionalGids, uint32(gid))
 	}
