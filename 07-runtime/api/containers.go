@@ -33,6 +33,9 @@ func (s *server) containerInspect(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	if minor, ok := apiMinor(r.Context()); ok && minor < 52 {
+		return writeJSON(w, http.StatusOK, withAddresses(c))
+	}
 	return writeJSON(w, http.StatusOK, c)
 }
 

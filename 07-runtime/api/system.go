@@ -29,6 +29,7 @@ func (s *server) version(w http.ResponseWriter, r *http.Request) error {
 	for _, component := range v.Components {
 		if component.Name == "Engine" && component.Details != nil {
 			component.Details["ApiVersion"], component.Details["MinAPIVersion"] = MaxVersion, MinVersion
+			component.Details["Experimental"] = "false"
 		}
 	}
 	return writeJSON(w, http.StatusOK, v)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -60,7 +61,8 @@ func (c *cli) create(ctx context.Context, options client.ContainerCreateOptions,
 		return "", err
 	}
 	created, err := api.ContainerCreate(reqCtx, options)
-	if errdefs.IsNotFound(err) && flags.pull == "missing" {
+	// Not every "not found" is the image's: a network or a volume may be missing.
+	if errdefs.IsNotFound(err) && strings.Contains(err.Error(), "No such image") && flags.pull == "missing" {
 		ref, perr := parseReference(options.Config.Image)
 		if perr != nil {
 			return "", err // An ID of no image.
