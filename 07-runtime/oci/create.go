@@ -144,7 +144,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	o := namespaces.Options{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console,
 		State: new(c.hookState(0, specs.StateCreating)),
-		Enter: func(pid int) error { return cgroup.Enter(ctx, pid) },
+		Spawn: cgroup.Spawn,
 	}
 	if spec.Hooks != nil {
 		o.Prestart = func(pid int) error { return c.createRuntimeHooks(ctx, spec.Hooks, pid) }

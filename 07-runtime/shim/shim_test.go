@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 func runtimes(t *testing.T) map[string]string {
 	t.Helper()
 	hosttest.Require(t, hosttest.Root)
-	found := map[string]string{}
+	found := map[string]string{"drydock-runtime": bundletest.Build(t, "cmd/drydock-runtime")}
 	for _, name := range []string{"runc", "crun"} {
 		path, err := exec.LookPath(name)
 		if err != nil {

@@ -5,6 +5,8 @@
 //
 // Its start counts, because several of it run for each container. So it imports
 // little; what it does is in package oci, and here is one file per command.
+//
+//go:debug containermaxprocs=0
 package main
 
 import (

@@ -4,6 +4,8 @@
 // terminal or pipes, the log and the exit status, and outlives the engine,
 // which launches it (package shim) with the container's directory as its
 // argument and the listening socket as descriptor 3.
+//
+//go:debug containermaxprocs=0
 package main
 
 import (
