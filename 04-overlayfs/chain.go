@@ -1,6 +1,10 @@
 package overlayfs
 
-import "github.com/opencontainers/go-digest"
+import (
+	_ "crypto/sha256" // for digest.FromString
+
+	"github.com/opencontainers/go-digest"
+)
 
 // ChainID names a stack of layers by one digest: two stacks have the same
 // chain ID when they have the same layers in the same order. diffIDs start

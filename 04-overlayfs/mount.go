@@ -3,6 +3,7 @@
 package overlayfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +22,14 @@ const chapter explain.Chapter = 4
 // layerOptions are given with every mount, whatever the kernel was built or
 // configured to do by default. With them an upper directory holds whole files
 // and whole directories and is, by itself, all that a layer is made of.
-var layerOptions = []string{
-	"redirect_dir=off", // a renamed directory is copied, not noted
-	"metacopy=off",     // a file whose mode changes is copied, content and all
-	"index=off",        // the same upper may be mounted again right after an unmount
+var layerOptions = []string{"redirect_dir=off", "metacopy=off", "index=off"}
+
+// reasons says what an option is good for.
+var reasons = map[string]string{
+	"redirect_dir=off": "a renamed directory is copied to upper, not noted there",
+	"metacopy=off":     "a file whose mode changes is copied to upper, content and all",
+	"index=off":        "upper may be mounted again, over other layers",
+	"volatile":         "no sync of upper, which nobody needs after a crash",
 }
 
 // Mount mounts the merged view of layers at target: the directories lower, the
@@ -213,10 +218,11 @@ func (o *overlay) superblock(ctx context.Context) (_ int, err error) {
 		}
 	}
 	for _, option := range o.options {
+		why := cmp.Or(reasons[option], "as asked for")
 		if key, value, ok := strings.Cut(option, "="); ok {
-			err = set("whole files in upper, so that it is a layer by itself", key, value)
+			err = set(why, key, value)
 		} else {
-			chapter.Call(ctx, "as asked for", "fsconfig(%d, FSCONFIG_SET_FLAG, %q, NULL, 0)", fs, option)
+			chapter.Call(ctx, why, "fsconfig(%d, FSCONFIG_SET_FLAG, %q, NULL, 0)", fs, option)
 			if err = unix.FsconfigSetFlag(fs, option); err != nil {
 				err = fmt.Errorf("fsconfig %s: %w", option, complaint(fs, err))
 			}

@@ -4,7 +4,8 @@ package overlayfs
 
 import (
 	"context"
-	_ "crypto/sha512" // go-digest knows the algorithms that a program has linked
+	_ "crypto/sha256" // go-digest knows the algorithms that a program has linked
+	_ "crypto/sha512"
 	"errors"
 	"fmt"
 	"io"
@@ -163,7 +164,7 @@ func (s *Store) add(ctx context.Context, want digest.Digest, tar io.Reader) (dif
 	}
 	diff := filepath.Join(tmp.path, "diff")
 	chapter.Call(ctx, "a layer is a directory; the archive is unpacked into it, never outside",
-		"openat2(AT_FDCWD, %q, {resolve=RESOLVE_IN_ROOT})", diff)
+		"openat(AT_FDCWD, %q, O_PATH|O_DIRECTORY|O_CLOEXEC)", diff)
 	stream := newStream(tar, algorithm.Digester())
 	size, implied, err := unpack(ctx, diff, stream)
 	if err == nil {
@@ -238,7 +239,7 @@ func (s *Store) commit(ctx context.Context, t *temp, final string) error {
 	if err := s.sync.syncfs(int(t.lock.Fd())); err != nil {
 		return &os.PathError{Op: "syncfs", Path: t.path, Err: err}
 	}
-	chapter.Call(ctx, "only now does the layer exist, whole", "rename(%q, %q)", t.path, final)
+	chapter.Call(ctx, "only now does the layer exist, whole", "renameat(AT_FDCWD, %q, AT_FDCWD, %q)", t.path, final)
 	err := os.Rename(t.path, final)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
 		return nil
@@ -316,7 +317,7 @@ func (s *Store) discard(ctx context.Context, path string) error {
 		return err
 	}
 	to := filepath.Join(doomed, filepath.Base(path))
-	chapter.Call(ctx, "gone at once; its files follow", "rename(%q, %q)", path, to)
+	chapter.Call(ctx, "gone at once; its files follow", "renameat(AT_FDCWD, %q, AT_FDCWD, %q)", path, to)
 	if err := os.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(err, os.Remove(doomed))
 	}
