@@ -170,7 +170,7 @@ func (r *repository) send(ctx context.Context, u *url.URL, accept []string, auth
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	chapter.Call(ctx, "ask the registry", "sendto(%q, %q)", u.Host, "GET "+u.RequestURI())
+	chapter.Call(ctx, "ask the registry, by "+u.Scheme, "sendto(%q, %q)", u.Host, "GET "+u.RequestURI())
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, networkError(ctx, err)

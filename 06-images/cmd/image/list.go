@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	images "drydock.example/06-images"
@@ -22,8 +23,7 @@ var list = command{
 		if err != nil {
 			return 1, err
 		}
-		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-		fmt.Fprintln(w, "NAME\tID\tLAYERS\tSIZE")
+		var rows []string
 		for _, img := range all {
 			names := []string{"<none>"}
 			if len(img.Tags) > 0 {
@@ -33,8 +33,14 @@ var list = command{
 				if ref, err := images.ParseReference(name); err == nil {
 					name = images.Familiar(ref)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", name, img.ID.Encoded()[:12], len(img.DiffIDs), images.FormatSize(img.Size))
+				rows = append(rows, fmt.Sprintf("%s\t%s\t%d\t%s", name, img.ID.Encoded()[:12], len(img.DiffIDs), images.FormatSize(img.Size)))
 			}
+		}
+		slices.Sort(rows)
+		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(w, "NAME\tID\tLAYERS\tSIZE")
+		for _, row := range rows {
+			fmt.Fprintln(w, row)
 		}
 		return 0, w.Flush()
 	},
