@@ -124,11 +124,18 @@ func (l *lab) at(ns *os.File, f func()) {
 	}
 	done := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine.
 		runtime.LockOSThread()
-		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		host, err := os.Open(threadNamespace)
+		if err == nil {
+			defer host.Close()
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		}
 		if err == nil {
 			f()
+			err = unix.Setns(int(host.Fd()), unix.CLONE_NEWNET)
+		}
+		if err == nil {
+			runtime.UnlockOSThread()
 		}
 		done <- err
 	}()

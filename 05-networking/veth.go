@@ -95,7 +95,14 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer host.Close()
-	index, err := n.plug(ctx, host, ns, ep)
+	bridge, err := host.LinkByName(n.Bridge)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("network %s: the bridge %s is missing", n.Name, n.Bridge))
+	}
+	if err != nil {
+		return fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
+	}
+	port, err := n.plug(ctx, host, bridge.Attrs().Index, ns, ep)
 	if err != nil {
 		return err
 	}
@@ -107,24 +114,20 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 	if err := n.configure(ctx, ns, ep); err != nil {
 		return err
 	}
-	if err := awaitUp(ctx, host, netns.None(), index); err != nil {
-		return err
+	// The bridge too: it has no carrier until it has a port that has one.
+	for _, index := range []int{port, bridge.Attrs().Index} {
+		if err := awaitUp(ctx, host, netns.None(), index); err != nil {
+			return err
+		}
 	}
 	return n.Publish(ctx, ep)
 }
 
 // plug makes the veth pair, one end in the bridge and up, the other in ns, and
 // returns the index of the bridge's end. On error there is no pair.
-func (n *Network) plug(ctx context.Context, host *netlink.Handle, ns *os.File, ep *Endpoint) (index int, err error) {
-	bridge, err := host.LinkByName(n.Bridge)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return 0, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("network %s: the bridge %s is missing", n.Name, n.Bridge))
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
-	}
+func (n *Network) plug(ctx context.Context, host *netlink.Handle, bridge int, ns *os.File, ep *Endpoint) (index int, err error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.MasterIndex = ep.HostInterface, n.mtu(), bridge.Attrs().Index
+	attrs.Name, attrs.MTU, attrs.MasterIndex = ep.HostInterface, n.mtu(), bridge
 	veth := netlink.NewVeth(attrs)
 	veth.PeerName, veth.PeerHardwareAddr = ep.Interface, ep.MAC
 	// Born in its place: the host's namespace never has a link eth0 more, not

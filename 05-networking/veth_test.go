@@ -250,3 +250,20 @@ func TestExplainShowsTheCable(t *testing.T) {
 		}
 	}
 }
+
+// A lost packet, or a lost ARP request, is repeated after a second.
+func TestFirstPacketArrives(t *testing.T) {
+	l := newLab(t)
+	for range 5 {
+		n := testNetwork(0)
+		must(t, n.Create(background))
+		ns, ep := newNamespace(t), endpoint(t, n, 2, "18080:80")
+		l.serve(ns, "tcp", ":80")
+		must(t, n.Connect(background, ns, ep))
+		if _, err := l.ask(nil, "tcp", "127.0.0.1:18080", 900*time.Millisecond); err != nil {
+			t.Error(err)
+		}
+		must(t, n.Disconnect(background, ep))
+		must(t, n.Delete(background))
+	}
+}

@@ -1,0 +1,167 @@
+//go:build linux
+
+// Connect runs a program in a container with a network of its own: a bridge, a
+// cable, an address, a way out, and ports that lead in.
+//
+//	connect [--explain] [-p [[HOST-IP:]HOST-PORT:]PORT[/udp]]... ROOT PROGRAM [ARG...]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"drydock.example/01-chroot/explain"
+	namespaces "drydock.example/02-namespaces"
+	networking "drydock.example/05-networking"
+)
+
+// network is where all containers of this program meet.
+var network = &networking.Network{
+	Name:    "connect",
+	Bridge:  "dd5",
+	Subnet:  netip.MustParsePrefix("172.30.5.0/24"),
+	Gateway: netip.MustParseAddr("172.30.5.1"),
+}
+
+func main() {
+	namespaces.Init()
+	flags := flag.NewFlagSet("connect", flag.ContinueOnError)
+	narrate := flags.Bool("explain", false, "narrate each kernel operation")
+	var ports []networking.Port
+	flags.Func("p", "publish a `port` of the container: [[HOST-IP:]HOST-PORT:]PORT[/udp]", func(s string) error {
+		more, err := networking.ParsePort(s)
+		ports = append(ports, more...)
+		return err
+	})
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: connect [--explain] [-p PORT]... ROOT PROGRAM [ARG...]")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		os.Exit(2)
+	}
+	if flags.NArg() < 2 {
+		flags.Usage()
+		os.Exit(2)
+	}
+	ctx := context.Background()
+	if *narrate {
+		ctx = explain.With(ctx, explain.Text(os.Stderr))
+	}
+	status, err := run(ctx, ports, flags.Arg(0), flags.Args()[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "connect:", err)
+	}
+	os.Exit(status)
+}
+
+// run returns the status for the shell: the program's own, 128 and the signal
+// that killed it, 126 and 127 as shells use them, or 125 for our own failure.
+func run(ctx context.Context, ports []networking.Port, root string, args []string) (status int, err error) {
+	if os.Geteuid() != 0 {
+		return 125, errors.New("new namespaces take root: run it with sudo")
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return 125, err
+	}
+	for i, p := range ports {
+		r, err := networking.Reserve(p)
+		if err != nil {
+			return 125, err
+		}
+		defer r.Close()
+		ports[i] = r.Port
+	}
+	if err := network.Create(ctx); err != nil {
+		return 125, err
+	}
+	defer func() { err = errors.Join(err, leave(ctx)) }()
+	ns, err := networking.NewNamespace(ctx)
+	if err != nil {
+		return 125, err
+	}
+	defer ns.Close()
+	ep, err := plugIn(ctx, ns, ports)
+	if err != nil {
+		return 125, err
+	}
+	defer func() { err = errors.Join(err, network.Disconnect(ctx, ep)) }()
+	fmt.Fprintf(os.Stderr, "connect: %s is %s on %s %v\n", ep.Interface, ep.Address, network.Bridge, ep.Ports)
+
+	spec := namespaces.NewSpec(root, args...)
+	spec.Hostname = "connected"
+	for i, n := range spec.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			spec.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
+		}
+	}
+	return runIn(ctx, spec)
+}
+
+// plugIn connects ns with the first address that nobody has. Another connect
+// may be a moment ahead of us; then the kernel refuses, and the next one is tried.
+func plugIn(ctx context.Context, ns *os.File, ports []networking.Port) (*networking.Endpoint, error) {
+	others, err := network.Endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := []netip.Addr{network.Gateway}
+	for _, other := range others {
+		used = append(used, other.Address.Addr())
+	}
+	pool := networking.NewPool(network.Subnet, used...)
+	for {
+		address, err := pool.Allocate()
+		if err != nil {
+			return nil, err
+		}
+		ep := &networking.Endpoint{Address: netip.PrefixFrom(address, network.Subnet.Bits()), Ports: ports}
+		if err = network.Connect(ctx, ns, ep); err == nil || !errdefs.IsAlreadyExists(err) {
+			return ep, err
+		}
+	}
+}
+
+// leave removes the network when nobody is left in it.
+func leave(ctx context.Context) error {
+	left, err := network.Endpoints(ctx)
+	if err != nil || len(left) > 0 {
+		return err
+	}
+	return network.Delete(ctx)
+}
+
+func runIn(ctx context.Context, spec *specs.Spec) (int, error) {
+	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
+	if err == nil {
+		err = p.Start(ctx)
+	}
+	if err != nil {
+		return namespaces.ExitStatus(err), err
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	go func() {
+		for s := range signals {
+			p.Signal(s)
+		}
+	}()
+	state, err := p.Wait()
+	if err != nil {
+		return 125, err
+	}
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return state.ExitCode(), nil
+}

@@ -1,0 +1,78 @@
+package networking
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// Hosts returns what a container's /etc/hosts says (hosts(5)): localhost, and
+// its own name at its own address, where it has one.
+func Hosts(hostname string, addr netip.Addr) []byte {
+	var b bytes.Buffer
+	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+	if addr.IsValid() && hostname != "" {
+		fmt.Fprintf(&b, "%s\t%s\n", addr, hostname)
+	}
+	return b.Bytes()
+}
+
+// ResolvConf returns a container's resolv.conf(5): the host's, without the
+// nameservers on a loopback address, because in there that is the container
+// itself. All else stays as it is.
+func ResolvConf(hostResolv []byte) []byte {
+	var b bytes.Buffer
+	for line := range strings.Lines(string(hostResolv)) {
+		if server, ok := nameserver(line); ok && server.IsLoopback() {
+			continue
+		}
+		b.WriteString(line)
+	}
+	return b.Bytes()
+}
+
+// HostResolvConf reads the host's resolv.conf. Where that names nobody but a
+// resolver on the host's loopback, as with systemd-resolved, it reads the file
+// in which systemd-resolved writes the servers that it asks itself, if there is
+// one.
+func HostResolvConf() ([]byte, error) {
+	return hostResolvConf("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+}
+
+func hostResolvConf(path, behind string) ([]byte, error) {
+	conf, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // resolv.conf(5): the same as an empty one
+	}
+	if err != nil {
+		return nil, err
+	}
+	loopback := false
+	for line := range strings.Lines(string(conf)) {
+		server, ok := nameserver(line)
+		if ok && !server.IsLoopback() {
+			return conf, nil
+		}
+		loopback = loopback || ok
+	}
+	if loopback {
+		if servers, err := os.ReadFile(behind); err == nil {
+			return servers, nil
+		}
+	}
+	return conf, nil
+}
+
+// nameserver reads a line "nameserver ADDRESS".
+func nameserver(line string) (netip.Addr, bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 2 || fields[0] != "nameserver" {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(fields[1])
+	return a, err == nil
+}
