@@ -147,7 +147,11 @@ func Load(path string) (*Cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.v1 != nil && c.v1.Exists() || c.v2 != nil && c.v2.Exists() {
+	switch {
+	case c.v2 != nil && c.v2.Exists():
+		return c, nil
+	case c.v1 != nil && c.v1.Exists():
+		c.v2 = nil // on a hybrid host: made by an engine that has no use for it
 		return c, nil
 	}
 	return nil, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no cgroup %s", path))

@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	os.Exit(hosttest.Run(m))
 }
 
+// hoard is what the hog does not give back.
+var hoard [][]byte
+
 // play is what happens inside a cgroup. Each role says "ready" when it is what
 // it should be.
 func play(name string, args []string) {
@@ -43,7 +46,6 @@ func play(name string, args []string) {
 		io.Copy(io.Discard, os.Stdin) // until the test ends, or kills
 	case "hog":
 		ready()
-		var hoard [][]byte
 		for {
 			piece := make([]byte, 1<<20)
 			for i := 0; i < len(piece); i += 4096 {

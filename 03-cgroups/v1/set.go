@@ -85,7 +85,11 @@ func (c *Cgroup) setMemory(ctx context.Context, r *specs.LinuxResources) error {
 		return c.writeIf(ctx, "memory.limit_in_bytes", limit, "more memory than this ends in the OOM killer")
 	}
 	setSwap := func() error {
-		return c.writeIf(ctx, "memory.memsw.limit_in_bytes", swap, "memory and swap together")
+		err := c.writeIf(ctx, "memory.memsw.limit_in_bytes", swap, "memory and swap together")
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: this kernel does not count swap: boot it with swapaccount=1, or leave the memory+swap limit out", err)
+		}
+		return err
 	}
 	// The limit may never be above memory+swap, so which of the two goes first
 	// depends on what is there: down, the limit does; up, it is refused
