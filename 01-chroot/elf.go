@@ -31,7 +31,7 @@ type object struct {
 	loader *object
 }
 
-var errNotELF = errors.New("neither an ELF file nor a script with #!")
+var errNotELF = errors.New(`neither an ELF file nor a "#!" script`)
 
 // readObject reads the tables that the dynamic linker would read.
 func readObject(path string) (*object, error) {

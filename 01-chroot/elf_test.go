@@ -110,8 +110,8 @@ func TestReadObject(t *testing.T) {
 func TestReadObjectRefusesWhatIsNoELF(t *testing.T) {
 	dir := t.TempDir()
 	for content, want := range map[string]string{
-		"":                     "neither an ELF file nor a script",
-		"hello, world":         "neither an ELF file nor a script",
+		"":                     "neither an ELF file nor a",
+		"hello, world":         "neither an ELF file nor a",
 		"\x7fELF and no more.": "read ",
 	} {
 		path := filepath.Join(dir, "file")

@@ -115,7 +115,7 @@ func TestBuildRefuses(t *testing.T) {
 		"a-program-that-nobody-has": `exec: "a-program-that-nobody-has": executable file not found in $PATH`,
 		"/nowhere/program":          "/nowhere/program: no such file or directory",
 		dir:                         "is a directory",
-		dir + "/text":               "neither an ELF file nor a script with #!",
+		dir + "/text":               "neither an ELF file nor a",
 		dir + "/plain":              "permission denied",
 		dir + "/empty":              "its first line is #! without an interpreter",
 		dir + "/circle":             "more than 4 interpreters",

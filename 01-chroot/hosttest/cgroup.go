@@ -227,16 +227,26 @@ func removeCgroups(hs []hierarchy, name string) {
 	}
 }
 
-// removeStaleCgroups removes what runs left whose both stages were killed.
-func removeStaleCgroups() {
-	hs := hierarchies()
-	for _, h := range hs {
+// removeStale removes what runs left whose both stages were killed: cgroups and
+// scratch directories. Both are named after the process.
+func removeStale() {
+	dead := func(name, before, after string) bool {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, before), after)
+		pid, err := strconv.Atoi(number)
+		return err == nil && unix.Kill(pid, 0) == unix.ESRCH
+	}
+	for _, h := range hierarchies() {
 		found, _ := filepath.Glob(h.point + "/drydock-test-*")
 		for _, dir := range found {
-			pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), "drydock-test-"))
-			if err == nil && unix.Kill(pid, 0) == unix.ESRCH {
+			if dead(filepath.Base(dir), "drydock-test-", "/") {
 				removeTree(dir)
 			}
+		}
+	}
+	found, _ := filepath.Glob(filepath.Join(os.TempDir(), "dd[0-9]*-*"))
+	for _, dir := range found {
+		if dead(filepath.Base(dir), "dd", "-") {
+			_ = os.RemoveAll(dir)
 		}
 	}
 }

@@ -15,7 +15,7 @@
 // A run that is killed leaves nothing either: the second stage holds a pipe
 // from the first, and when that closes it kills its PID namespace, removes the
 // cgroups and the scratch directory, and ends. Should both be killed at once,
-// the next run removes the cgroups.
+// the next run removes both.
 //
 // The package is for tests only. It is no security boundary: the tests are root
 // on the host's disk, in the host's user namespace, and see the host's devices.

@@ -30,7 +30,7 @@ func runInit(fd, owner string) int {
 	// The cgroup namespace belongs to a thread until a child is made from it.
 	runtime.LockOSThread()
 
-	room, err := furnish()
+	room, err := furnish(owner)
 	if err != nil {
 		room.clear()
 		fmt.Fprintf(os.Stderr, "hosttest: %v\n", err)
@@ -53,7 +53,7 @@ type room struct {
 
 // furnish makes the mounts that fit the new namespaces. The room that it
 // returns is to be cleared even after an error.
-func furnish() (*room, error) {
+func furnish(owner string) (*room, error) {
 	r := &room{}
 	// A mount namespace starts as a copy whose mounts still propagate to the
 	// originals: cut that before anything is mounted.
@@ -83,23 +83,43 @@ func furnish() (*room, error) {
 	if err := mountCgroups(r.cgroups, old); err != nil {
 		return r, err
 	}
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
-		return r, fmt.Errorf("mount a new /run: %w", err)
+	if err := mountRun(); err != nil {
+		return r, err
 	}
 	if err := loopbackUp(); err != nil {
 		return r, err
 	}
-	return r, r.makeTemp()
+	return r, r.makeTemp(owner)
+}
+
+// mountRun mounts a new /run. A $TMPDIR below it, in which the go command keeps
+// this very test binary, stays to be seen.
+func mountRun() error {
+	tmp, err := os.Open(os.TempDir())
+	if err != nil {
+		return err
+	}
+	defer tmp.Close()
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		return fmt.Errorf("mount a new /run: %w", err)
+	}
+	if !strings.HasPrefix(tmp.Name(), "/run/") {
+		return nil
+	}
+	if err := os.MkdirAll(tmp.Name(), 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", tmp.Fd()), tmp.Name(), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %s into the new /run: %w", tmp.Name(), err)
+	}
+	return nil
 }
 
 // makeTemp makes the tests' $TMPDIR on a file system that overlayfs takes as
 // upper layer: where $TMPDIR is now, or else on a tmpfs.
-func (r *room) makeTemp() error {
-	// A $TMPDIR below /run is hidden by the new /run.
-	if err := os.MkdirAll(os.TempDir(), 0o777|os.ModeSticky); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "dd")
+func (r *room) makeTemp(owner string) error {
+	// Short: paths of Unix sockets have no more than 107 bytes.
+	dir, err := os.MkdirTemp("", "dd"+owner+"-")
 	if err != nil {
 		return err
 	}

@@ -139,10 +139,10 @@ func Kernel(major, minor int) Requirement {
 		release := unix.ByteSliceToString(u.Release[:])
 		var x, y int
 		if _, err := fmt.Sscanf(release, "%d.%d", &x, &y); err != nil {
-			return fmt.Errorf("Linux %d.%d (uname says %q)", major, minor, release)
+			return fmt.Errorf("a kernel of version %d.%d (uname says %q)", major, minor, release)
 		}
 		if x < major || x == major && y < minor {
-			return fmt.Errorf("Linux %d.%d (this is %s)", major, minor, release)
+			return fmt.Errorf("a kernel of version %d.%d (this is %s)", major, minor, release)
 		}
 		return nil
 	}

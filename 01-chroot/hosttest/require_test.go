@@ -13,7 +13,7 @@ func TestARequirementNamesWhatIsMissing(t *testing.T) {
 		need Requirement
 		want string
 	}{
-		{Kernel(99, 1), "Linux 99.1 (this is "},
+		{Kernel(99, 1), "a kernel of version 99.1 (this is "},
 		{Program("a-program-that-nobody-has"), "the program a-program-that-nobody-has"},
 	} {
 		if err := test.need(); err == nil || !strings.HasPrefix(err.Error(), test.want) {

@@ -84,7 +84,7 @@ func fuzzing(args []string) bool {
 
 // runIsolated is the first stage. Its error is that of the start of the second.
 func runIsolated() (int, error) {
-	removeStaleCgroups()
+	removeStale()
 	before, err := takeSnapshot(host)
 	if err != nil {
 		return 1, err

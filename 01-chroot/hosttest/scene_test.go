@@ -165,7 +165,8 @@ func scene(t *testing.T, name string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, "-test.run=^TestScene$", "-test.v")
-	cmd.Env = append(os.Environ(), envScene+"="+name)
+	// A program under the race detector sleeps a second before it ends.
+	cmd.Env = append(os.Environ(), envScene+"="+name, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -330,7 +331,7 @@ func TestAKilledRunLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestTheNextRunRemovesTheCgroupsOfADeadOne(t *testing.T) {
+func TestTheNextRunRemovesWhatADeadOneLeft(t *testing.T) {
 	Require(t, Root, anyCgroup)
 	dead := exec.Command("true")
 	if err := dead.Run(); err != nil {
@@ -346,7 +347,19 @@ func TestTheNextRunRemovesTheCgroupsOfADeadOne(t *testing.T) {
 			}
 		}
 	}
-	removeStaleCgroups()
+	scratch := map[bool]string{true: fmt.Sprintf("dd%d-1", os.Getpid()), false: fmt.Sprintf("dd%d-1", dead.Process.Pid)}
+	for _, name := range scratch {
+		if err := os.MkdirAll(filepath.Join(os.TempDir(), name, "001"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeStale()
+	for lives, name := range scratch {
+		if _, err := os.Stat(filepath.Join(os.TempDir(), name)); (err == nil) != lives {
+			t.Errorf("of a run that lives (%v): %v", lives, err)
+		}
+		os.RemoveAll(filepath.Join(os.TempDir(), name))
+	}
 	for _, h := range hs {
 		if _, err := os.Stat(h.point + gone); !os.IsNotExist(err) {
 			t.Errorf("%s is left (%v)", h.point+gone, err)
