@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -91,6 +92,22 @@ func main() {
 			os.Exit(1)
 		}
 		os.Stdout.Write(b)
+	case "hook": // appends its name and the state that it was given to a file
+		var state struct {
+			ID, Status string
+			Pid        int
+		}
+		if err := json.NewDecoder(os.Stdin).Decode(&state); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		host, _ := os.Hostname()
+		fmt.Fprintf(f, "%s %s %s %v %s\n", args[1], state.ID, state.Status, state.Pid != 0, host)
 	case "env":
 		for _, e := range os.Environ() {
 			fmt.Println(e)

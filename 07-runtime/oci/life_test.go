@@ -1,0 +1,657 @@
+//go:build linux
+
+package oci_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"drydock.example/01-chroot/hosttest"
+	"drydock.example/07-runtime/bundletest"
+	"drydock.example/07-runtime/oci"
+)
+
+// bundle is a bundle and a runtime's root directory.
+type bundle struct {
+	t       *testing.T
+	program string
+	dir     string
+	root    string
+	id      string
+	spec    *specs.Spec
+}
+
+func newBundle(t *testing.T, args ...string) *bundle {
+	t.Helper()
+	hosttest.Require(t, hosttest.Root)
+	dir := t.TempDir()
+	b := &bundle{
+		t: t, program: bundletest.Build(t, "cmd/drydock-runtime"),
+		dir: filepath.Join(dir, "bundle"), root: filepath.Join(dir, "root"), id: "c" + filepath.Base(filepath.Dir(dir)),
+	}
+	b.id = strings.ReplaceAll(b.id, "/", "-")
+	bundletest.Rootfs(t, filepath.Join(b.dir, "rootfs"))
+	b.spec = bundletest.Spec(hosttest.Cgroup()+"/"+b.id, args...)
+	t.Cleanup(func() {
+		b.runtime("delete", "--force", b.id)
+		b.nothingIsLeft()
+	})
+	return b
+}
+
+// command prepares the runtime's invocation. It writes the bundle's config first.
+func (b *bundle) command(args ...string) *exec.Cmd {
+	b.t.Helper()
+	bundletest.Write(b.t, b.dir, b.spec)
+	c := exec.Command(b.program, append([]string{"--root", b.root}, args...)...)
+	c.Dir = b.dir
+	return c
+}
+
+// runtime runs the runtime and returns what it printed, and its exit status.
+func (b *bundle) runtime(args ...string) (out string, status int) {
+	b.t.Helper()
+	// Files, not pipes: the container holds its streams beyond the runtime's end.
+	f, err := os.CreateTemp(b.t.TempDir(), "output")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer f.Close()
+	c := b.command(args...)
+	c.Stdout, c.Stderr = f, f
+	err = c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		b.t.Fatal(err)
+	}
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text), c.ProcessState.ExitCode()
+}
+
+// must is runtime for what must succeed.
+func (b *bundle) must(args ...string) string {
+	b.t.Helper()
+	out, status := b.runtime(args...)
+	if status != 0 {
+		b.t.Fatalf("%v: status %d: %s", args, status, out)
+	}
+	return out
+}
+
+// refuses is runtime for what must fail with the words.
+func (b *bundle) refuses(words string, args ...string) {
+	b.t.Helper()
+	out, status := b.runtime(args...)
+	out = strings.ReplaceAll(out, `\"`, `"`) // as a text log quotes it
+	if status != 1 || !strings.Contains(out, words) {
+		b.t.Errorf("%v: status %d: %swant status 1 and %q", args, status, out, words)
+	}
+}
+
+func (b *bundle) state() oci.State {
+	b.t.Helper()
+	var s oci.State
+	if err := json.Unmarshal([]byte(b.must("state", b.id)), &s); err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+// wait waits, by pidfd, for the end of the container's first process.
+func (b *bundle) wait(pid int) {
+	b.t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+}
+
+// nothingIsLeft checks the state directory and every cgroup hierarchy.
+func (b *bundle) nothingIsLeft() {
+	b.t.Helper()
+	if entries, _ := os.ReadDir(b.root); len(entries) > 0 {
+		b.t.Errorf("left in the root directory: %v", entries)
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		left, _ := filepath.Glob(pattern + hosttest.Cgroup() + "/" + b.id)
+		if len(left) > 0 {
+			b.t.Errorf("left: %v", left)
+		}
+	}
+}
+
+func TestLife(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.refuses("container does not exist", "state", b.id)
+	b.refuses("container does not exist", "start", b.id)
+	b.refuses("container does not exist", "kill", b.id)
+	b.refuses("container does not exist", "delete", b.id)
+	b.must("delete", "--force", b.id)
+	b.refuses("invalid container ID format", "state", "../x")
+
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	b.must("create", "--bundle", b.dir, "--pid-file", pidFile, b.id)
+	s := b.state()
+	if pid, _ := os.ReadFile(pidFile); s.Status != specs.StateCreated || strconv.Itoa(s.Pid) != string(pid) || s.Bundle != b.dir || s.ID != b.id {
+		t.Errorf("created: %+v, pid file %q", s, pid)
+	}
+	for _, ns := range []string{"pid", "mnt", "net", "uts", "ipc"} {
+		ours, _ := os.Readlink("/proc/self/ns/" + ns)
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.Pid, ns))
+		if err != nil || ours == theirs {
+			t.Errorf("%s namespace: ours %s, theirs %s, %v", ns, ours, theirs, err)
+		}
+	}
+	cgroup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", s.Pid))
+	for line := range strings.Lines(string(cgroup)) {
+		if !strings.HasSuffix(line, b.spec.Linux.CgroupsPath+"\n") {
+			t.Errorf("cgroup %q, want %s", line, b.spec.Linux.CgroupsPath)
+		}
+	}
+	b.refuses("container with given ID already exists", "create", b.id)
+
+	b.must("start", b.id)
+	if s := b.state(); s.Status != specs.StateRunning {
+		t.Errorf("started: %+v", s)
+	}
+	b.refuses("cannot start an already running container", "start", b.id)
+	b.refuses("cannot delete container "+b.id+" that is not stopped: running", "delete", b.id)
+	if out := b.must("list"); !strings.Contains(out, b.id+" ") || !strings.Contains(out, " running ") {
+		t.Errorf("list: %s", out)
+	}
+	if out := b.must("ps", "--format", "json", b.id); out != fmt.Sprintf("[%d]\n", s.Pid) {
+		t.Errorf("ps: %s", out)
+	}
+	b.must("kill", b.id, "KILL")
+	b.wait(s.Pid)
+	if s := b.state(); s.Status != specs.StateStopped || s.Pid != 0 {
+		t.Errorf("stopped: %+v", s)
+	}
+	b.refuses("container not running", "kill", b.id)
+	b.refuses("cannot start a container that has stopped", "start", b.id)
+	b.must("kill", "--all", b.id, "9")
+	b.must("delete", b.id)
+	b.nothingIsLeft()
+	if out := b.must("list", "--format", "json"); out != "null\n" {
+		t.Errorf("list: %s", out)
+	}
+}
+
+func TestNothingRunsBeforeStart(t *testing.T) {
+	b := newBundle(t, "write-file", "/tmp/ran", "yes")
+	b.must("create", b.id)
+	marker := filepath.Join(b.dir, "rootfs/tmp/ran")
+	if _, err := os.Stat(marker); err == nil {
+		t.Fatal("the program has run")
+	}
+	pid := b.state().Pid
+	b.must("start", b.id)
+	b.wait(pid)
+	if text, err := os.ReadFile(marker); string(text) != "yes" {
+		t.Errorf("after start: %q, %v", text, err)
+	}
+}
+
+func TestDeleteOfACreatedContainerEndsIt(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.must("create", b.id)
+	pid := b.state().Pid
+	b.must("delete", b.id)
+	if err := unix.Kill(pid, 0); err == nil && !zombie(pid) {
+		t.Errorf("process %d lives", pid)
+	}
+	b.nothingIsLeft()
+}
+
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
+func TestDeleteForceOfARunningContainer(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.must("run", "--detach", b.id)
+	b.must("delete", "--force", b.id)
+	b.nothingIsLeft()
+}
+
+func TestRunsExitStatus(t *testing.T) {
+	for _, test := range []struct {
+		args   []string
+		status int
+		output string
+	}{
+		{[]string{"exit", "0"}, 0, ""},
+		{[]string{"exit", "42"}, 42, ""},
+		{[]string{"echo", "hello", "world"}, 0, "hello world\n"},
+		{[]string{"both"}, 0, "to stdout\nto stderr\n"},
+		{[]string{"fds"}, 0, "0\n1\n2\n"},
+	} {
+		b := newBundle(t, test.args...)
+		if out, status := b.runtime("run", b.id); status != test.status || out != test.output {
+			t.Errorf("%v: status %d, output %q", test.args, status, out)
+		}
+		b.nothingIsLeft()
+	}
+}
+
+func TestRunPassesSignalsOn(t *testing.T) {
+	b := newBundle(t, "signals")
+	c := b.command("run", b.id)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	buf := make([]byte, 100)
+	for _, s := range []syscall.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGTERM, 0} {
+		n, err := out.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.TrimSpace(string(buf[:n])))
+		if s != 0 {
+			c.Process.Signal(s)
+		}
+	}
+	c.Wait()
+	if s := strings.Join(got, " "); s != "ready SIGUSR1 SIGHUP SIGTERM" || c.ProcessState.ExitCode() != 7 {
+		t.Errorf("the program saw %q, status %d", s, c.ProcessState.ExitCode())
+	}
+}
+
+func TestRunOfAKilledProgram(t *testing.T) {
+	b := newBundle(t, "sleep")
+	c := b.command("run", "--pid-file", filepath.Join(b.dir, "pid"), b.id)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	for pid == 0 {
+		text, _ := os.ReadFile(filepath.Join(b.dir, "pid"))
+		pid, _ = strconv.Atoi(string(text))
+	}
+	unix.Kill(pid, unix.SIGKILL)
+	c.Wait()
+	if s := c.ProcessState.ExitCode(); s != 137 {
+		t.Errorf("status %d, want 137", s)
+	}
+}
+
+func TestRunKeep(t *testing.T) {
+	b := newBundle(t, "exit", "3")
+	if out, status := b.runtime("run", "--keep", b.id); status != 3 {
+		t.Errorf("status %d: %s", status, out)
+	}
+	if s := b.state(); s.Status != specs.StateStopped {
+		t.Errorf("%+v", s)
+	}
+	b.must("delete", b.id)
+}
+
+func TestProgramThatCannotRun(t *testing.T) {
+	for _, test := range []struct{ program, words string }{
+		{"no-such-program", `exec: "no-such-program": executable file not found in $PATH`},
+		{"/no/such/program", `no such file or directory`},
+		{"/etc/plain", `permission denied`},
+	} {
+		for _, command := range []string{"run", "create"} {
+			b := newBundle(t)
+			b.spec.Process.Args = []string{test.program}
+			b.refuses(test.words, command, b.id)
+			b.nothingIsLeft()
+		}
+	}
+}
+
+func TestErrorsInTheLog(t *testing.T) {
+	b := newBundle(t, "sleep")
+	log := filepath.Join(t.TempDir(), "log")
+	b.refuses("container does not exist\n", "--log", log, "--log-format", "json", "state", b.id)
+	var entry struct {
+		Level, Msg string
+		Time       time.Time
+	}
+	text, _ := os.ReadFile(log)
+	if err := json.Unmarshal(text, &entry); err != nil || entry.Level != "error" || entry.Msg != "container does not exist" || time.Since(entry.Time) > time.Minute {
+		t.Errorf("the log has %s: %v", text, err)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.refuses(`"create" requires exactly 1 argument(s)`, "create")
+	b.refuses(`there is no command "fly"`, "fly")
+	b.refuses("flag provided but not defined: -wings", "create", "--wings", b.id)
+	b.refuses("--systemd-cgroup", "--systemd-cgroup", "list")
+	b.refuses("invalid log-format", "--log-format", "xml", "list")
+	b.refuses(`unknown signal "FLY"`, "kill", b.id, "FLY")
+	if out := b.must("--version"); !strings.HasPrefix(out, "drydock-runtime version ") || !strings.Contains(out, "\nspec: "+specs.Version+"\n") {
+		t.Errorf("--version: %s", out)
+	}
+	var f struct{ OciVersionMax string }
+	if err := json.Unmarshal([]byte(b.must("features")), &f); err != nil || f.OciVersionMax != specs.Version {
+		t.Errorf("features: %+v, %v", f, err)
+	}
+}
+
+func TestSpecMakesABundleThatRuns(t *testing.T) {
+	b := newBundle(t)
+	dir := t.TempDir()
+	b.must("spec", "--bundle", dir)
+	b.refuses("File config.json exists. Remove it first", "spec", "--bundle", dir)
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err == nil {
+		err = json.Unmarshal(text, b.spec)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.spec.Process.Terminal = false
+	b.spec.Process.Args = []string{bundletest.Program, "echo", "runs"}
+	b.spec.Linux.CgroupsPath = hosttest.Cgroup() + "/" + b.id
+	if out := b.must("run", b.id); out != "runs\n" {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestHooksRunInOrder(t *testing.T) {
+	b := newBundle(t, "write-file", "/tmp/ran", "yes")
+	outside := filepath.Join(t.TempDir(), "hooks")
+	program := filepath.Join(b.dir, "rootfs", bundletest.Program)
+	hook := func(name string) []specs.Hook {
+		return []specs.Hook{{Path: program, Args: []string{"program", "hook", outside, name}}}
+	}
+	b.spec.Hooks = &specs.Hooks{
+		Prestart:      hook("prestart"), //nolint:staticcheck // deprecated, and still used
+		CreateRuntime: hook("createRuntime"),
+		// Its path is looked up outside, and it runs inside.
+		CreateContainer: hook("createContainer"),
+		StartContainer:  []specs.Hook{{Path: bundletest.Program, Args: []string{"program", "hook", "/tmp/hooks", "startContainer"}}},
+		Poststart:       hook("poststart"),
+		Poststop:        hook("poststop"),
+	}
+	host, _ := os.Hostname()
+	read := func(path string) string {
+		text, _ := os.ReadFile(path)
+		return string(text)
+	}
+	b.must("create", b.id)
+	want := fmt.Sprintf("prestart %[1]s creating true %[2]s\ncreateRuntime %[1]s creating true %[2]s\ncreateContainer %[1]s creating true %[2]s\n", b.id, host)
+	if got := read(outside); got != want {
+		t.Errorf("after create:\n%swant:\n%s", got, want)
+	}
+	pid := b.state().Pid
+	b.must("start", b.id)
+	want = read(outside)
+	if !strings.HasSuffix(want, "poststart "+b.id+" running true "+host+"\n") {
+		t.Errorf("after start:\n%s", want)
+	}
+	b.wait(pid)
+	if got := read(filepath.Join(b.dir, "rootfs/tmp/hooks")); got != "startContainer "+b.id+" created true bundle\n" {
+		t.Errorf("inside: %q", got)
+	}
+	b.must("delete", b.id)
+	if got := read(outside); got != want+"poststop "+b.id+" stopped false "+host+"\n" {
+		t.Errorf("after delete:\n%s", got)
+	}
+}
+
+func TestHookThatFailsUndoesTheContainer(t *testing.T) {
+	b := newBundle(t, "sleep")
+	program := filepath.Join(b.dir, "rootfs", bundletest.Program)
+	b.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: program, Args: []string{"program", "exit", "3"}}}}
+	b.refuses("hooks.createRuntime[0]: "+program+": exit status 3", "create", b.id)
+	b.nothingIsLeft()
+	b.spec.Hooks.CreateRuntime[0] = specs.Hook{Path: program, Args: []string{"program", "sleep"}, Timeout: new(1)}
+	b.refuses("timeout of 1 s", "create", b.id)
+	b.nothingIsLeft()
+}
+
+func TestPreservedDescriptors(t *testing.T) {
+	b := newBundle(t, "fds")
+	c := b.command("run", "--preserve-fds", "1", b.id)
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.ExtraFiles = []*os.File{f, f}
+	if out, err := c.Output(); string(out) != "0\n1\n2\n3\n" {
+		t.Errorf("descriptors %q, %v", out, err)
+	}
+}
+
+func TestConsoleSocket(t *testing.T) {
+	b := newBundle(t, "sizes")
+	b.refuses("cannot use console socket", "create", "--console-socket", "/x", b.id)
+	b.spec.Process.Terminal = true
+	b.spec.Process.ConsoleSize = &specs.Box{Height: 1, Width: 1}
+	b.refuses("without setting console socket", "create", b.id)
+	b.refuses("--console-socket: ", "create", "--console-socket", filepath.Join(b.dir, "none"), b.id)
+	b.nothingIsLeft()
+
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(b.dir, "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b.must("create", "--console-socket", filepath.Join(b.dir, "s"), b.id)
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	rights := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 100), rights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		t.Fatalf("%d messages, %v", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	master := os.NewFile(uintptr(fds[0]), "master")
+	defer master.Close()
+	b.must("start", b.id)
+	buf := make([]byte, 100)
+	if n, err := master.Read(buf); string(buf[:n]) != "1x1\r\n" {
+		t.Errorf("the terminal says %q, %v", buf[:n], err)
+	}
+}
+
+func TestRunWithATerminal(t *testing.T) {
+	b := newBundle(t, "sizes")
+	b.spec.Process.Terminal = true
+	master, slave := newPTY(t)
+	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100}); err != nil {
+		t.Fatal(err)
+	}
+	c := b.command("run", b.id)
+	c.Stdin, c.Stdout, c.Stderr = slave, slave, slave
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want string) {
+		t.Helper()
+		buf := make([]byte, len(want))
+		for n := 0; n < len(buf); {
+			m, err := master.Read(buf[n:])
+			if n += m; err != nil || !strings.HasPrefix(want, string(buf[:n])) {
+				t.Fatalf("the terminal shows %q, %v; want %q", buf[:n], err, want)
+			}
+		}
+	}
+	expect("100x24\r\n")
+	// Typed here, echoed by the container's terminal and not by this one.
+	master.Write([]byte("x"))
+	expect("x")
+	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 1, Col: 1}); err != nil {
+		t.Fatal(err)
+	}
+	c.Process.Signal(unix.SIGWINCH)
+	expect("1x1\r\n")
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	if mode, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil || mode.Lflag&unix.ECHO == 0 {
+		t.Errorf("the terminal was not given back: %+v, %v", mode, err)
+	}
+}
+
+// newPTY makes a terminal: its master and its other side.
+func newPTY(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, master.Fd(), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	slave = os.NewFile(fd, "terminal")
+	t.Cleanup(func() { slave.Close() })
+	return master, slave
+}
+
+func TestAProcessWithTheSamePidIsNotTheContainer(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.must("create", b.id)
+	pid := b.state().Pid
+	path := filepath.Join(b.root, b.id, "state.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state map[string]any
+	if err := json.Unmarshal(text, &state); err != nil {
+		t.Fatal(err)
+	}
+	state["pid"] = os.Getpid()
+	if text, err = json.Marshal(state); err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := b.state(); s.Status != specs.StateStopped {
+		t.Errorf("%+v", s)
+	}
+	b.refuses("container not running", "kill", b.id, "KILL")
+	b.must("delete", b.id)
+	if err := unix.Kill(pid, 0); err == nil && !zombie(pid) {
+		t.Errorf("process %d, in the cgroup, lives", pid)
+	}
+}
+
+func TestKillAll(t *testing.T) {
+	b := newBundle(t, "leave")
+	var kept []specs.LinuxNamespace
+	for _, ns := range b.spec.Linux.Namespaces {
+		if ns.Type != specs.PIDNamespace {
+			kept = append(kept, ns)
+		}
+	}
+	b.spec.Linux.Namespaces = kept
+	out := b.must("run", "--keep", b.id)
+	var pid int
+	if _, err := fmt.Sscanf(out, "left %d", &pid); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	b.must("kill", "--all", b.id, "KILL")
+	b.wait(pid)
+	if err := unix.Kill(pid, 0); err == nil && !zombie(pid) {
+		t.Errorf("process %d lives", pid)
+	}
+}
+
+func TestOneOfTwoCreatesWins(t *testing.T) {
+	b := newBundle(t, "sleep")
+	bundletest.Write(t, b.dir, b.spec)
+	var wg sync.WaitGroup
+	results := make([]int, 4)
+	for i := range results {
+		wg.Go(func() {
+			c := exec.Command(b.program, "--root", b.root, "create", "--bundle", b.dir, b.id)
+			c.Run()
+			results[i] = c.ProcessState.ExitCode()
+		})
+	}
+	wg.Wait()
+	won := 0
+	for _, status := range results {
+		if status == 0 {
+			won++
+		}
+	}
+	if won != 1 {
+		t.Errorf("statuses %v, want one success", results)
+	}
+	if s := b.state(); s.Status != specs.StateCreated {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestKilledCreateCanBeDeleted(t *testing.T) {
+	b := newBundle(t, "sleep")
+	started := time.Now()
+	b.must("create", b.id)
+	usual := time.Since(started)
+	b.must("delete", "--force", b.id)
+	left := map[specs.ContainerState]int{}
+	for range 40 {
+		c := b.command("create", b.id)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Not a wait for something, but the instant that is tested.
+		time.Sleep(rand.N(usual * 5 / 4))
+		c.Process.Kill()
+		c.Wait()
+		if out, status := b.runtime("state", b.id); status == 0 {
+			var s oci.State
+			if err := json.Unmarshal([]byte(out), &s); err != nil {
+				t.Fatal(err)
+			}
+			left[s.Status]++
+		} else {
+			left["none"]++
+		}
+		b.must("delete", "--force", b.id)
+		b.nothingIsLeft()
+	}
+	t.Logf("the killed invocations left: %v", left)
+}
