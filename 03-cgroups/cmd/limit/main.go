@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"drydock.example/01-chroot/explain"
@@ -80,6 +81,9 @@ type options struct {
 // resources turns the flags into the specification's terms.
 func (o options) resources() (*specs.LinuxResources, error) {
 	r := &specs.LinuxResources{}
+	if strings.Contains(o.name, "/") {
+		return nil, fmt.Errorf("--name %s: a name has no slash", o.name)
+	}
 	if o.memory != "" {
 		n, err := units.RAMInBytes(o.memory)
 		if err != nil {
