@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,7 +99,7 @@ func unpacked(t testing.TB, dir string, items ...item) string {
 func describe(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	tree := make(map[string]string)
-	first := make(map[uint64]string)
+	first, names := make(map[uint64]string), make(map[uint64]int)
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -132,19 +133,14 @@ func describe(t testing.TB, dir string) map[string]string {
 			if first[st.Ino] == "" {
 				first[st.Ino] = name
 			}
+			names[st.Ino]++
 			line += " same-as=" + first[st.Ino]
 		}
 		attrs, err := xattrs(path)
 		if err != nil {
 			return err
 		}
-		for _, k := range slices.Sorted(func(yield func(string) bool) {
-			for k := range attrs {
-				if !yield(k) {
-					return
-				}
-			}
-		}) {
+		for _, k := range slices.Sorted(maps.Keys(attrs)) {
 			line += fmt.Sprintf(" %s=%q", k, attrs[k])
 		}
 		tree[name] = line
@@ -152,6 +148,13 @@ func describe(t testing.TB, dir string) map[string]string {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// A file whose other names are outside of the tree, or, in an overlay,
+	// hidden, has one name here.
+	for ino, name := range first {
+		if names[ino] == 1 {
+			tree[name] = strings.Replace(tree[name], " same-as="+name, "", 1)
+		}
 	}
 	return tree
 }
