@@ -122,24 +122,33 @@ func (l *lab) at(ns *os.File, f func()) {
 		f()
 		return
 	}
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()
-		host, err := os.Open(threadNamespace)
-		if err == nil {
-			defer host.Close()
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			f()
-			err = unix.Setns(int(host.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
+		defer close(done) // also when f ends its goroutine, by t.Fatal
+		done <- within(ns, f)
 	}()
 	must(l.t, <-done)
+}
+
+// within takes a goroutine of its own: where the way back fails, its thread
+// ends with it.
+func within(ns *os.File, f func()) error {
+	runtime.LockOSThread()
+	host, err := os.Open(threadNamespace)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	defer func() {
+		if unix.Setns(int(host.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	f()
+	return nil
 }
 
 // serve answers every TCP connection to address in ns with the client's

@@ -99,14 +99,27 @@ func TestReserveFindsAUserOfThePort(t *testing.T) {
 
 func TestReserveChooses(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
-	r, err := Reserve(Port{ContainerPort: 80, Protocol: "udp"})
-	must(t, err)
-	defer r.Close()
-	if r.Port.HostPort == 0 || r.Port.ContainerPort != 80 {
-		t.Fatalf("Reserve chose %v", r.Port)
-	}
-	if err := listen("udp", ":"+strconv.Itoa(int(r.Port.HostPort))); !errors.Is(err, unix.EADDRINUSE) {
-		t.Errorf("the chosen port is not held: %v", err)
+	for _, protocol := range []string{"tcp", "udp"} {
+		r, err := Reserve(Port{ContainerPort: 80, Protocol: protocol})
+		must(t, err)
+		if r.Port.HostPort == 0 || r.Port.ContainerPort != 80 {
+			t.Fatalf("Reserve chose %v", r.Port)
+		}
+		// Held as a named one is: the kernel does not take it back.
+		if _, err := Reserve(r.Port); !errdefs.IsAlreadyExists(err) {
+			t.Errorf("the chosen port %v is reserved twice: %v", r.Port, err)
+		}
+		address := "127.0.0.1:" + strconv.Itoa(int(r.Port.HostPort))
+		if err := listen(protocol, address); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("the chosen port is not held: %v", err)
+		}
+		if _, err := net.Dial("tcp4", address); protocol == "tcp" && !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("Dial: %v, want connection refused", err)
+		}
+		must(t, r.Close())
+		if err := listen(protocol, address); err != nil {
+			t.Errorf("after Close: %v", err)
+		}
 	}
 }
 
