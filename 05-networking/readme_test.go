@@ -1,0 +1,13 @@
+//go:build linux
+
+package networking
+
+import (
+	"testing"
+
+	"drydock.example/01-chroot/lesson"
+)
+
+func TestReadme(t *testing.T) { lesson.Test(t, "README.md") }
+
+func TestExercises(t *testing.T) { lesson.Exercises(t, "exercises") }
