@@ -6,12 +6,14 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"drydock.example/01-chroot/hosttest"
 	cgroups "drydock.example/03-cgroups"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
@@ -26,15 +28,15 @@ func TestKillAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, ok := cgroup.Paths()[""]
-	if !ok {
-		t.Skip("requires a mounted cgroup v2 hierarchy")
-	}
 	defer func() {
 		// What the exercise leaves alive must not outlive the test.
 		cgroup.Kill(context.Background())
 		cgroup.Delete(context.Background())
 	}()
+	dir, ok := cgroup.Paths()[""]
+	if !ok {
+		t.Skip("requires a mounted cgroup v2 hierarchy")
+	}
 	cmd := exec.Command("/bin/sh", "-c", families)
 	err = cgroup.Spawn(t.Context(), func(into *os.File) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(into.Fd())}
@@ -44,13 +46,29 @@ func TestKillAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	if err := KillAll(dir); err != nil {
-		t.Errorf("KillAll: %v", err)
+	// Whoever is killed while it can still fork may have done so after the list
+	// was read: by chance it works most of the time.
+	running := 0
+	kill := func(pid int) error {
+		events, err := os.ReadFile(dir + "/cgroup.events")
+		if err == nil && !strings.Contains(string(events), "frozen 1\n") {
+			running++
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+			return err
+		}
+		return nil
+	}
+	if err := KillAll(dir, kill); err != nil {
+		t.Fatalf("KillAll: %v", err)
+	}
+	if running > 0 {
+		t.Errorf("%d processes were killed while they could still fork: what stops them all, before you read the list?", running)
 	}
 	// Delete returns as soon as the cgroup is empty, and here never else.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := cgroup.Delete(ctx); err != nil {
-		t.Errorf("some live on: were they forked after you read the list, or are they frozen?\n%v", err)
+		t.Errorf("some live on: were they forked after you read the list, or are they still frozen?\n%v", err)
 	}
 }

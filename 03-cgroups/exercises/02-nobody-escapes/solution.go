@@ -14,8 +14,9 @@ import (
 )
 
 // KillAll ends every process in dir, a cgroup of the v2 hierarchy without
-// children. It returns when the signals are sent.
-func KillAll(dir string) error {
+// children, by calls of kill, which sends SIGKILL to one. It returns when the
+// signals are sent.
+func KillAll(dir string, kill func(pid int) error) error {
 	freeze := filepath.Join(dir, "cgroup.freeze")
 	if err := os.WriteFile(freeze, []byte("1"), 0); err != nil {
 		return err
@@ -33,7 +34,7 @@ func KillAll(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		if err := kill(pid); err != nil {
 			return err
 		}
 	}
