@@ -51,7 +51,7 @@ func newHarbour(t *testing.T) *harbour {
 	h.serveRegistry()
 
 	other := exec.Command("sleep", "infinity")
-	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,6 @@ func (h *harbour) serveRegistry() {
 	}
 	registry := exec.Command("docker-registry", "serve", dir+"/config.yml")
 	registry.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	registry.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := registry.Start(); err != nil {
 		h.t.Fatal(err)
 	}
