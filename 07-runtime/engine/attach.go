@@ -125,9 +125,8 @@ type pendingConn struct {
 	forget func()
 	ready  chan struct{}
 
-	mu     sync.Mutex
-	conn   net.Conn // set before ready is closed
-	closed bool
+	mu   sync.Mutex
+	conn net.Conn // set before ready is closed
 }
 
 // resolve makes conn what p stands for.

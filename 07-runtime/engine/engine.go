@@ -13,12 +13,9 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"drydock.example/01-chroot/explain"
 	images "drydock.example/06-images"
 	"drydock.example/07-runtime/shim"
 )
-
-const chapter explain.Chapter = 7
 
 // DefaultCgroupParent is the cgroup below which containers' cgroups are made when nobody says otherwise.
 const DefaultCgroupParent = "/drydock"
@@ -54,6 +51,7 @@ type Engine struct {
 	ctx        context.Context
 	cancel     context.CancelFunc
 	goroutines sync.WaitGroup
+	unplugging sync.WaitGroup // of them, those that take out the cables of runs that have ended
 
 	mu         sync.RWMutex
 	containers map[string]*Container // by ID
@@ -97,6 +95,7 @@ func Open(ctx context.Context, opt Options) (_ *Engine, err error) {
 		if err != nil {
 			e.cancel()
 			e.goroutines.Wait()
+			e.unplugging.Wait()
 			db.Close()
 		}
 	}()
@@ -128,6 +127,7 @@ func (e *Engine) Close() error {
 		c.endAttached()
 	}
 	e.goroutines.Wait()
+	e.unplugging.Wait()
 	var err error
 	if !e.Busy() && e.bridge.err == nil {
 		err = e.bridge.network.Delete(context.Background())

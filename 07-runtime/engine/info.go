@@ -16,13 +16,8 @@ import (
 	cgroups "drydock.example/03-cgroups"
 )
 
-// The versions of the Docker Engine API that the engine's vocabulary covers.
-const (
-	apiVersion    = "1.51"
-	minAPIVersion = "1.24"
-)
-
-// Version returns the versions of the engine and of what it runs on.
+// Version returns the versions of the engine and of what it runs on. That of the API is for whoever
+// serves one.
 func (e *Engine) Version(ctx context.Context) (system.VersionResponse, error) {
 	kernel, err := kernelVersion()
 	if err != nil {
@@ -31,8 +26,6 @@ func (e *Engine) Version(ctx context.Context) (system.VersionResponse, error) {
 	return system.VersionResponse{
 		Platform:      system.PlatformInfo{Name: "Drydock"},
 		Version:       e.opt.Version,
-		APIVersion:    apiVersion,
-		MinAPIVersion: minAPIVersion,
 		Os:            runtime.GOOS,
 		Arch:          runtime.GOARCH,
 		GoVersion:     runtime.Version(),
@@ -40,7 +33,7 @@ func (e *Engine) Version(ctx context.Context) (system.VersionResponse, error) {
 		Components: []system.ComponentVersion{{
 			Name: "Engine", Version: e.opt.Version,
 			Details: map[string]string{
-				"ApiVersion": apiVersion, "MinAPIVersion": minAPIVersion, "Os": runtime.GOOS, "Arch": runtime.GOARCH,
+				"Os": runtime.GOOS, "Arch": runtime.GOARCH,
 				"GoVersion": runtime.Version(), "KernelVersion": kernel,
 			},
 		}},

@@ -57,7 +57,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 })
 
 // options returns the options of an engine that lives in the test's own directories.
-func options(t *testing.T) Options {
+func options(t testing.TB) Options {
 	t.Helper()
 	hosttest.Require(t, hosttest.Root, hosttest.Overlay)
 	dir, err := programs()
@@ -85,12 +85,12 @@ func options(t *testing.T) Options {
 }
 
 // open opens an engine, which is closed at the end of the test with all of its containers gone.
-func open(t *testing.T) *Engine {
+func open(t testing.TB) *Engine {
 	t.Helper()
 	return openWith(t, options(t))
 }
 
-func openWith(t *testing.T, opt Options) *Engine {
+func openWith(t testing.TB, opt Options) *Engine {
 	t.Helper()
 	e, err := Open(t.Context(), opt)
 	if err != nil {

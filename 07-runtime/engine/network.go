@@ -353,6 +353,32 @@ func (e *Engine) disconnect(ctx context.Context, ep *endpoint) error {
 	return e.bridge.network.Disconnect(ctx, ep.kernel())
 }
 
+// unplug undoes the network of a run that has ended. When it returns the run's ports are free. The
+// cable, for which the kernel waits some ten milliseconds until no processor can be using it, is
+// taken out behind the caller's back, and the address is given to nobody else before.
+func (e *Engine) unplug(ctx context.Context, ep *endpoint, held reservations) error {
+	defer held.Close()
+	if ep == nil {
+		return nil
+	}
+	<-e.bridge.ready
+	if e.bridge.err != nil {
+		return e.bridge.err
+	}
+	if len(ep.Ports) > 0 {
+		if err := e.bridge.network.Unpublish(ctx, ep.kernel()); err != nil {
+			return err
+		}
+	}
+	e.unplugging.Go(func() {
+		// One that stays is found by the next start of the engine; its address is not given away.
+		if e.bridge.network.Disconnect(ctx, ep.kernel()) == nil {
+			e.bridge.pool.Release(ep.Address.Addr())
+		}
+	})
+	return nil
+}
+
 // endpointID and networkID are names that the API wants to be 64 hexadecimal digits.
 func endpointID(r *record) string {
 	sum := sha256.Sum256([]byte(r.ID + " " + r.HostConfig.NetworkMode.NetworkName()))

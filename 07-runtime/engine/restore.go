@@ -121,7 +121,7 @@ func (c *Container) restore(ctx context.Context) error {
 		case err == nil && !status.Started:
 			// The engine ended between create and start, and nobody waits for that start any more.
 			e.abort(ctx, c.id, client)
-			return c.neverStarted()
+			return c.neverStarted(ctx)
 		}
 		// It is on its way out: what it has to tell will stand in exit.json.
 		client.Wait(ctx)
@@ -141,9 +141,10 @@ func (c *Container) restore(ctx context.Context) error {
 }
 
 // neverStarted puts a container whose start was cut off back to where it was before.
-func (c *Container) neverStarted() error {
+func (c *Container) neverStarted(ctx context.Context) error {
 	c.mu.Lock()
 	rec := c.rec
+	plugged := rec.Endpoint
 	rec.Endpoint = nil
 	rec.State.Status = container.StateCreated
 	if !rec.State.FinishedAt.IsZero() {
@@ -152,7 +153,7 @@ func (c *Container) neverStarted() error {
 	rec.State.Error = "the engine ended while the container was being started"
 	c.rec = rec
 	c.mu.Unlock()
-	return errors.Join(os.RemoveAll(c.bundle()), c.engine.save(&rec))
+	return errors.Join(c.engine.unplug(ctx, plugged, nil), os.RemoveAll(c.bundle()), c.engine.save(&rec))
 }
 
 // rereserve takes a running container's host ports again: the reservations of the last engine
@@ -197,14 +198,18 @@ func (e *Engine) restoreNetwork(ctx context.Context) error {
 
 func (e *Engine) runtimeRoot() string { return filepath.Join(e.opt.State, "runtime") }
 
-// abort ends a container that was created and is not to run.
+// abort ends a container that is being created or was created, and is not to run.
 func (e *Engine) abort(ctx context.Context, id string, client *shim.Client) {
-	if client.Signal(ctx, unix.SIGKILL) == nil {
-		if _, err := client.Wait(ctx); err == nil {
-			return
+	// In the middle of its creation there is nothing yet that could be killed.
+	_, err := client.Created(ctx)
+	if err == nil {
+		if err = client.Signal(ctx, unix.SIGKILL); err == nil || isEnding(err) {
+			_, err = client.Wait(ctx)
 		}
 	}
-	e.sweep(ctx, id)
+	if err != nil {
+		e.sweep(ctx, id)
+	}
 }
 
 // sweep ends what a dead shim has left of a container: its processes, its cgroup, the runtime's

@@ -71,8 +71,9 @@ func openMortal(t *testing.T, opt Options) *mortal {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	opt.Builtin = nil // functions do not go through JSON
-	options, err := json.Marshal(opt)
+	options, err := json.Marshal(struct{ Root, State, Runtime, Shim, CgroupParent string }{
+		opt.Root, opt.State, opt.Runtime, opt.Shim, opt.CgroupParent,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +186,69 @@ func TestEngineIsKilled(t *testing.T) {
 	start(t, e, created)
 }
 
+// An engine is killed anywhere in the middle of starting containers. The next one agrees with the
+// kernel about each, can start what does not run, and can remove all.
+func TestEngineIsKilledWhileItStarts(t *testing.T) {
+	opt := options(t)
+	for _, after := range []time.Duration{0, 2, 6, 12, 20, 35} {
+		m := openMortal(t, opt)
+		req := request("run")
+		req.HostConfig.NetworkMode = "bridge"
+		first := m.create(t, req, true)
+		for range 3 {
+			if err := json.NewEncoder(m.in).Encode(map[string]any{"Request": req, "Start": true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(after * time.Millisecond) // not to wait for anything: to hit another moment each time
+		m.kill()
+
+		e, err := Open(t.Context(), opt)
+		if err != nil {
+			t.Fatalf("after %d ms: %v", after, err)
+		}
+		if !stateOf(t, e, first).Running {
+			t.Errorf("after %d ms: the one that ran does not any more: %+v", after, stateOf(t, e, first))
+		}
+		e.unplugging.Wait()
+		plugged, err := e.bridge.network.Endpoints(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := 0
+		for _, c := range e.all() {
+			s := stateOf(t, e, c.id)
+			if s.Running {
+				running++
+				if unix.Kill(s.Pid, 0) != nil {
+					t.Errorf("after %d ms: %+v, and there is no such process", after, s)
+				}
+				continue
+			}
+			if _, err := cgroups.Load(filepath.Join(opt.CgroupParent, c.id)); !errdefs.IsNotFound(err) {
+				t.Errorf("after %d ms: %+v, and its cgroup is there: %v", after, s, err)
+			}
+			start(t, e, c.id)
+		}
+		if len(plugged) != running {
+			t.Errorf("after %d ms: %d containers run, %d cables are plugged in", after, running, len(plugged))
+		}
+		for _, c := range e.all() {
+			if err := e.ContainerRemove(t.Context(), c.id, true, false); err != nil {
+				t.Errorf("after %d ms: %v", after, err)
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Errorf("after %d ms: %v", after, err)
+		}
+		for _, dir := range []string{opt.Root, opt.State} {
+			if left, err := os.ReadDir(filepath.Join(dir, "containers")); err != nil || len(left) > 0 {
+				t.Errorf("after %d ms: left in %s: %v, %v", after, dir, left, err)
+			}
+		}
+	}
+}
+
 // endBehindTheEngine kills a container's first process and waits until its shim has gone.
 func endBehindTheEngine(t *testing.T, opt Options, id string) {
 	t.Helper()
@@ -275,6 +339,7 @@ func TestShimIsKilled(t *testing.T) {
 			if _, err := cgroups.Load(filepath.Join(opt.CgroupParent, id)); !errdefs.IsNotFound(err) {
 				t.Errorf("its cgroup is left: %v", err)
 			}
+			e.unplugging.Wait()
 			if plugged, err := e.bridge.network.Endpoints(t.Context()); err != nil || len(plugged) > 0 {
 				t.Errorf("its cable is left: %v, %v", plugged, err)
 			}

@@ -214,15 +214,14 @@ func (c *Container) startFailed(ctx context.Context, cause error) error {
 	return c.engine.save(&rec)
 }
 
-// ended records how a run ended, undoes its network, and tells whoever waits. A container that is
+// ended undoes a run's network, records how the run ended, and tells whoever waits. A container that is
 // to be removed at its end is removed.
 func (e *Engine) ended(c *Container, r *run, exit shim.Exit) {
 	ctx := context.WithoutCancel(e.ctx)
 	rec, _, _ := c.snapshot()
-	if err := e.disconnect(ctx, rec.Endpoint); err != nil {
+	if err := e.unplug(ctx, rec.Endpoint, r.ports); err != nil {
 		rec.State.Error = fmt.Sprintf("the network could not be undone: %v", err)
 	}
-	e.releaseEndpoint(rec.Endpoint, r.ports)
 	os.RemoveAll(c.bundle())
 
 	rec.Endpoint = nil
