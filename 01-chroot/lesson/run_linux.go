@@ -117,7 +117,9 @@ func newStory(root string) (*story, error) {
 		s.env = append(s.env, name+"="+strings.TrimSpace(string(value)))
 	}
 	programs := "/tmp/.lesson"
-	s.env = append(s.env, "HOME=/tmp/home", "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "TERM=dumb",
+	// git refuses to tell root about a clone that belongs to somebody else.
+	s.env = append(s.env, "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false"),
+		"HOME=/tmp/home", "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "TERM=dumb",
 		"PATH="+programs+":"+filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
 	ready := make(chan error, 1)
 	go func() {

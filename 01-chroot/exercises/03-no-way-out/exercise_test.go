@@ -51,7 +51,7 @@ func jail(root string) error {
 func TestDrop(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
 	root := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(root, "breakout"), "drydock.example/01-chroot/cmd/breakout").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(root, "breakout"), "drydock.example/01-chroot/cmd/breakout").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	// The breakout needs a directory to make its second root in.
