@@ -399,7 +399,7 @@ func TestTerminal(t *testing.T) {
 
 func TestALotOfOutputArrivesToTheLastByte(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, runtime string) {
-		const n = 200_000
+		const n = 100_000
 		c := newContainer(t, runtime, "lines", fmt.Sprint(n))
 		c.create()
 		conn := c.attach(shim.AttachOptions{Stdout: true})
