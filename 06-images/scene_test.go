@@ -88,7 +88,9 @@ func (r *testRegistry) fetched(d digest.Digest) (n int) {
 	return n
 }
 
-func (r *testRegistry) do(method, url, contentType string, body []byte) *http.Response {
+// do makes a request that must succeed, and returns the Location that it is
+// answered with.
+func (r *testRegistry) do(method, url, contentType string, body []byte) string {
 	r.t.Helper()
 	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
@@ -103,15 +105,14 @@ func (r *testRegistry) do(method, url, contentType string, body []byte) *http.Re
 	if resp.StatusCode >= 300 {
 		r.t.Fatalf("%s %s: %s", method, url, resp.Status)
 	}
-	return resp
+	return resp.Header.Get("Location")
 }
 
 // putBlob uploads a blob.
 func (r *testRegistry) putBlob(repository, mediaType string, b []byte) ocispec.Descriptor {
 	r.t.Helper()
 	d := digest.FromBytes(b)
-	resp := r.do(http.MethodPost, fmt.Sprintf("http://%s/v2/%s/blobs/uploads/", r.host, repository), "", nil)
-	location := resp.Header.Get("Location")
+	location := r.do(http.MethodPost, fmt.Sprintf("http://%s/v2/%s/blobs/uploads/", r.host, repository), "", nil)
 	sep := "?"
 	if strings.Contains(location, "?") {
 		sep = "&"
