@@ -86,19 +86,22 @@ func exitStatus(state *os.ProcessState) int {
 	return how.ExitStatus()
 }
 
+// forwarded are the signals that people and supervisors send. Not all 65:
+// package os/signal wakes another thread for each, and that would take longer
+// than to make the container's mounts.
+var forwarded = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGWINCH}
+
 // forward passes the caller's signals on to the process until stop is called.
 func forward(p *namespaces.Process, relay *terminal) (stop func()) {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
+	signal.Notify(signals, forwarded...)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for s := range signals {
-			switch s {
-			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // this process's own
-			case unix.SIGWINCH:
+			if s == unix.SIGWINCH && relay != nil {
 				relay.resize()
-			default:
+			} else {
 				p.Signal(s)
 			}
 		}

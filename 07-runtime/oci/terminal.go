@@ -73,9 +73,6 @@ func (t *terminal) begin() error {
 
 // resize gives the container's terminal the size of the caller's.
 func (t *terminal) resize() {
-	if t == nil || t.master == nil {
-		return
-	}
 	size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
 	if err != nil {
 		return
