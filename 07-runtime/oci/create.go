@@ -153,7 +153,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 		o.Files = append(o.Files, os.NewFile(uintptr(fd), "preserved"))
 	}
 	if fifo {
-		if err := c.makeFifo(spec); err != nil {
+		if err := c.makeFifo(ctx, spec); err != nil {
 			return nil, err
 		}
 		o.Fifo = c.fifo()
@@ -184,8 +184,8 @@ func (c *container) createRuntimeHooks(ctx context.Context, hooks *specs.Hooks, 
 
 // makeFifo makes the fifo at which the process will wait. In a user namespace
 // its root is somebody else here, and must be able to read it.
-func (c *container) makeFifo(spec *specs.Spec) error {
-	chapter.Call(context.Background(), "the gap between create and start has a name, so that another process can end it", "mknodat(AT_FDCWD, %q, S_IFIFO|0600)", c.fifo())
+func (c *container) makeFifo(ctx context.Context, spec *specs.Spec) error {
+	chapter.Call(ctx, "the gap between create and start has a name, so that another process can end it", "mknodat(AT_FDCWD, %q, S_IFIFO|0600)", c.fifo())
 	if err := unix.Mkfifo(c.fifo(), 0o600); err != nil {
 		return &os.PathError{Op: "mkfifo", Path: c.fifo(), Err: err}
 	}

@@ -118,8 +118,9 @@ func start(ctx context.Context, opt LaunchOptions, listener *os.File) error {
 		defer narration.Close()
 		env = append(env, explain.Env(5))
 	}
-	chapter.Call(ctx, "a supervisor that outlives the engine, in a mount namespace that ends with it",
-		"clone(CLONE_NEWNS|CLONE_VFORK|SIGCHLD) + setsid() + execve(%q, [\"drydock-shim\", %q])", opt.Shim, opt.Dir)
+	chapter.Call(ctx, "the supervisor gets a mount namespace, so that the container's root file system is mounted for as long as it lives", "clone(CLONE_VM|CLONE_VFORK|CLONE_NEWNS|SIGCHLD)")
+	chapter.Call(ctx, "it outlives the engine, and its terminal", "setsid()")
+	chapter.Call(ctx, "the supervisor is a small program of its own", "execve(%q, [\"drydock-shim\", %q])", opt.Shim, opt.Dir)
 	p, err := os.StartProcess(opt.Shim, []string{"drydock-shim", opt.Dir}, &os.ProcAttr{
 		Env:   env,
 		Files: files,

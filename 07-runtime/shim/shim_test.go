@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"drydock.example/01-chroot/explain"
 	"drydock.example/01-chroot/hosttest"
 	"drydock.example/07-runtime/bundletest"
 	"drydock.example/07-runtime/shim"
@@ -77,11 +79,11 @@ func forEachRuntime(t *testing.T, test func(t *testing.T, runtime string)) {
 // a container under test: its layers, its shim, and how to launch it.
 type container struct {
 	shim.LaunchOptions
-	t      *testing.T
+	t      testing.TB
 	client *shim.Client
 }
 
-func newContainer(t *testing.T, runtime string, args ...string) *container {
+func newContainer(t testing.TB, runtime string, args ...string) *container {
 	t.Helper()
 	// Overlay wants an upper directory that is not on overlay itself.
 	dir, err := os.MkdirTemp("/run", "shim-test-")
@@ -110,7 +112,7 @@ func newContainer(t *testing.T, runtime string, args ...string) *container {
 }
 
 // within is a context for what must not take long.
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -274,6 +276,76 @@ func TestExitStatus(t *testing.T) {
 			t.Errorf("after SIGKILL: exit = %+v", exit)
 		}
 	})
+}
+
+func TestMemoryLimitIsTold(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, runtime string) {
+		c := newContainer(t, runtime, "eat")
+		c.Spec.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(32 << 20))}}
+		c.create()
+		c.start()
+		if exit := c.wait(); exit.Code != 137 || exit.Signal != 9 || !exit.OOMKilled {
+			t.Errorf("exit = %+v", exit)
+		}
+	})
+}
+
+// TestExplainReachesFromTheInit holds that what happens in the shim, in the
+// runtime and in the container's init is told to who launched the shim.
+func TestExplainReachesFromTheInit(t *testing.T) {
+	c := newContainer(t, runtimes(t)["drydock-runtime"], "echo", "hello")
+	var told lockedBuffer
+	ctx := explain.With(within(t), explain.Text(&told))
+	var err error
+	if c.client, err = shim.Launch(ctx, c.LaunchOptions); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.client.Created(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	c.wait()
+	last := -1
+	for _, want := range []struct {
+		chapter int
+		call    string
+	}{
+		{7, "CLONE_NEWNS"}, {7, "prctl(PR_SET_CHILD_SUBREAPER, 1)"}, {4, "fsopen(\"overlay\""}, {7, "execve(\"" + c.Runtime},
+		{3, "mkdir"}, {2, "CLONE_NEWPID"}, {2, "pivot_root"}, {2, "execve(\"" + bundletest.Program},
+	} {
+		i := -1
+		for start := time.Now(); i < 0 && time.Since(start) < 10*time.Second; {
+			i = strings.Index(told.String(), want.call)
+		}
+		if i < last {
+			t.Errorf("%q is missing, or told too early", want.call)
+		}
+		last = i
+		if !strings.Contains(told.String(), fmt.Sprintf("  ch%d  ", want.chapter)) {
+			t.Errorf("nothing of chapter %d", want.chapter)
+		}
+	}
+	if t.Failed() {
+		t.Log(told.String())
+	}
+}
+
+// lockedBuffer is a buffer that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 func TestSignalsReachTheProcess(t *testing.T) {

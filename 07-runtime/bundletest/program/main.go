@@ -108,6 +108,14 @@ func main() {
 		}
 		host, _ := os.Hostname()
 		fmt.Fprintf(f, "%s %s %s %v %s\n", args[1], state.ID, state.Status, state.Pid != 0, host)
+	case "eat": // memory, without end
+		for all := [][]byte{}; ; {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			all = append(all, b)
+		}
 	case "env":
 		for _, e := range os.Environ() {
 			fmt.Println(e)
