@@ -30,7 +30,7 @@ const debianLayout = "/var/cache/drydock/debian"
 // A harbour is a host with a registry that holds Debian, a daemon, and another
 // host that is one cable away.
 type harbour struct {
-	t      *testing.T
+	t      testing.TB
 	daemon *daemon
 	image  string
 	// near and far are the addresses of this host and of the other one.
@@ -38,7 +38,7 @@ type harbour struct {
 	other     int // a process in the other host's network namespace
 }
 
-func newHarbour(t *testing.T) *harbour {
+func newHarbour(t testing.TB) *harbour {
 	hosttest.Require(t, hosttest.Root, hosttest.Overlay, hosttest.Bridge,
 		hosttest.Program("docker-registry"), hosttest.Program("skopeo"), hosttest.Program("ip"), hosttest.Program("nsenter"),
 		func() error {
