@@ -55,6 +55,8 @@ type Rootfs struct {
 const (
 	SocketFD  = 3 // the listening socket DIR/shim.sock
 	NetworkFD = 4 // the network namespace: /proc/SHIM/fd/4 for as long as the shim lives
+	// NarrationFD takes explained calls, where somebody listens (package explain).
+	NarrationFD = 5
 )
 
 // Exit is how a container ended; it stands as JSON in Config.Exit.

@@ -116,7 +116,7 @@ func start(ctx context.Context, opt LaunchOptions, listener *os.File) error {
 	env := append(os.Environ(), "GOMAXPROCS=1", "GOGC=20")
 	if narration != nil {
 		defer narration.Close()
-		env = append(env, explain.Env(5))
+		env = append(env, explain.Env(NarrationFD))
 	}
 	chapter.Call(ctx, "the supervisor gets a mount namespace, so that the container's root file system is mounted for as long as it lives", "clone(CLONE_VM|CLONE_VFORK|CLONE_NEWNS|SIGCHLD)")
 	chapter.Call(ctx, "it outlives the engine, and its terminal", "setsid()")

@@ -515,6 +515,30 @@ func TestCreateFails(t *testing.T) {
 	})
 }
 
+func TestShimKeepsNoStrangersDescriptor(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	// As of a shell that started the engine's process: without close-on-exec.
+	leak, err := unix.Dup(int(w.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newContainer(t, runtimes(t)["drydock-runtime"], "signals")
+	c.create()
+	w.Close()
+	unix.Close(leak)
+	c.start()
+	r.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the pipe is still open: %v", err)
+	}
+	c.client.Signal(within(t), unix.SIGKILL)
+	c.wait()
+}
+
 func TestNoSuchRuntime(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
 	c := newContainer(t, "/no/such/runtime", "true")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -55,6 +56,9 @@ func Run(ctx context.Context, dir string) error {
 	}
 	// It ends when its container ends, and for no other reason.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	if err := closeStrangers(); err != nil {
+		return err
+	}
 	listener, err := inheritedListener()
 	if err != nil {
 		return err
@@ -100,6 +104,27 @@ func Run(ctx context.Context, dir string) error {
 	os.Remove(shim.SocketFile)
 	listener.SetDeadline(time.Now())
 	<-served
+	return nil
+}
+
+// closeStrangers closes what the engine's process happened to have open without
+// close-on-exec, from whoever started it: a shim that kept the other end of
+// somebody's pipe would keep it from ending. What this program opened itself
+// closes on exec, and what [shim.Launch] hands over is known by its number.
+func closeStrangers() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= shim.NarrationFD {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
 	return nil
 }
 
