@@ -250,7 +250,10 @@ func (n *Network) Endpoints(ctx context.Context) ([]Endpoint, error) {
 		}
 	}
 	for _, l := range links {
-		if a, ours := addressOf(l.Attrs().Name); ours && bridge != 0 && l.Attrs().MasterIndex == bridge {
+		// One of this subnet that is in no bridge yet is ours too: its maker was killed
+		// between the making of the pair and the plugging in.
+		a, ours := addressOf(l.Attrs().Name)
+		if ours && (bridge != 0 && l.Attrs().MasterIndex == bridge || l.Attrs().MasterIndex == 0 && n.Subnet.Contains(a)) {
 			at(a).HostInterface = l.Attrs().Name
 		}
 	}

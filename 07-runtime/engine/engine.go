@@ -109,9 +109,10 @@ func Open(ctx context.Context, opt Options) (_ *Engine, err error) {
 		return nil, err
 	}
 	// The network needs nothing of what follows: the first container that wants it waits for it.
+	used := e.addresses()
 	e.goroutines.Go(func() {
 		defer close(e.bridge.ready)
-		e.bridge.err = e.bridge.setUp(context.WithoutCancel(ctx), db, e.addresses())
+		e.bridge.err = e.bridge.setUp(context.WithoutCancel(ctx), db, used)
 	})
 	if err := errors.Join(e.installBuiltin(ctx), e.restore(ctx)); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ package engine
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	cgroups "drydock.example/03-cgroups"
@@ -246,6 +248,33 @@ func TestEngineIsKilledWhileItStarts(t *testing.T) {
 				t.Errorf("after %d ms: left in %s: %v, %v", after, dir, left, err)
 			}
 		}
+	}
+}
+
+// A pair that was made and not yet plugged in when its engine was killed is removed.
+func TestCableThatWasBeingPluggedIn(t *testing.T) {
+	opt := options(t)
+	e, err := Open(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-e.bridge.ready
+	first := e.bridge.network.Gateway.Next()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "veth-" + hex.EncodeToString(first.AsSlice())
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName = "peer0"
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	e = openWith(t, opt)
+	req := request("exit", "0")
+	req.HostConfig.NetworkMode = "bridge"
+	if _, _, stderr, code := runToEnd(t, e, req); code != 0 {
+		t.Errorf("%d, %q", code, stderr)
 	}
 }
 
