@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -23,7 +24,7 @@ import (
 type Client struct {
 	dir     string
 	exit    string
-	created *net.UnixConn // Launch's question, to which Created waits for the answer
+	created atomic.Pointer[net.UnixConn] // Launch's question, to which Created waits for the answer
 }
 
 // Dial returns the client of a shim that was launched earlier, perhaps by
@@ -50,8 +51,7 @@ func Dial(dir string) (*Client, error) {
 // process id of its first process, or why it could not be created. Nothing is
 // left then, and the shim has gone.
 func (c *Client) Created(ctx context.Context) (int, error) {
-	conn := c.created
-	c.created = nil
+	conn := c.created.Swap(nil)
 	if conn == nil {
 		var err error
 		if conn, err = c.ask(ctx, Request{Op: OpCreated}); err != nil {

@@ -60,11 +60,13 @@ func Launch(ctx context.Context, opt LaunchOptions) (*Client, error) {
 	// question, so there is nothing to poll for, and a shim that dies early is
 	// noticed by the end of the stream.
 	c := &Client{dir: opt.Dir, exit: conf.Exit}
-	if c.created, err = c.ask(ctx, Request{Op: OpCreated}); err != nil {
+	asked, err := c.ask(ctx, Request{Op: OpCreated})
+	if err != nil {
 		return nil, err
 	}
+	c.created.Store(asked)
 	if err := start(ctx, opt, listener); err != nil {
-		c.created.Close()
+		asked.Close()
 		os.Remove(filepath.Join(opt.Dir, SocketFile))
 		return nil, err
 	}

@@ -96,5 +96,5 @@ func (e *remoteError) Unwrap() error { return e.kind }
 
 // errGone is the answer of a client whose shim is not there.
 func errGone(dir string, cause error) error {
-	return fmt.Errorf("the shim of %s has gone (%v): %w", dir, cause, errdefs.ErrUnavailable)
+	return fmt.Errorf("the shim of %s has gone (%w): %w", dir, cause, errdefs.ErrUnavailable)
 }
