@@ -59,7 +59,7 @@ func (e *Engine) summary(r *record, removing bool) container.Summary {
 		Names:           []string{"/" + r.Name},
 		Image:           e.imageName(r),
 		ImageID:         r.Image.String(),
-		Command:         strings.Join(append([]string{r.Path}, r.Args...), " "),
+		Command:         commandLine(r.Path, r.Args),
 		Created:         r.Created.Unix(),
 		Ports:           portSummaries(r),
 		Labels:          r.Config.Labels,
@@ -201,4 +201,16 @@ func nameMatcher(pattern string) (func(string) bool, error) {
 		return nil, invalid("invalid filter 'name=%s': %w", pattern, err)
 	}
 	return func(name string) bool { return re.MatchString(name) || re.MatchString("/"+name) }, nil
+}
+
+// commandLine shows a command as Docker's lists do: arguments with a blank are quoted.
+func commandLine(path string, args []string) string {
+	line := path
+	for _, arg := range args {
+		if strings.Contains(arg, " ") {
+			arg = "'" + arg + "'"
+		}
+		line += " " + arg
+	}
+	return line
 }

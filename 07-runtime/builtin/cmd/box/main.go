@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 
 	"github.com/u-root/u-root/pkg/core"
@@ -27,6 +28,7 @@ import (
 	"github.com/u-root/u-root/pkg/core/tar"
 	"github.com/u-root/u-root/pkg/core/touch"
 	"github.com/u-root/u-root/pkg/core/xargs"
+	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/interp"
 )
 
@@ -60,6 +62,14 @@ func main() {
 		}
 		name, args = args[0], args[1:]
 	}
+	// As a container's process 1 it must ask for the signal that ends it: the
+	// kernel delivers none that has no handler.
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, unix.SIGTERM)
+	go func() {
+		<-terminate
+		os.Exit(128 + int(unix.SIGTERM))
+	}()
 	err := run(name, args)
 	var code interp.ExitStatus
 	var ended status
