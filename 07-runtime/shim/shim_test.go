@@ -387,9 +387,14 @@ func TestStdin(t *testing.T) {
 		c := newContainer(t, runtime, "cat")
 		c.Stdin = true
 		c.create()
+		c.start()
 		// A first client comes and goes; the input stays open.
 		first := c.attach(shim.AttachOptions{Stdin: true, Stdout: true})
-		first.Write([]byte("from the first, "))
+		io.WriteString(first, "from the first\n")
+		frame := make([]byte, 8+len("from the first\n"))
+		if _, err := io.ReadFull(first, frame); err != nil || string(frame[8:]) != "from the first\n" {
+			t.Fatalf("%q, %v", frame, err)
+		}
 		first.Close()
 		conn := c.attach(shim.AttachOptions{Stdin: true, Stdout: true, CloseStdin: true})
 		text := strings.Repeat("a line of input\n", 10_000)
@@ -397,15 +402,28 @@ func TestStdin(t *testing.T) {
 			io.WriteString(conn, text)
 			conn.CloseWrite()
 		}()
-		c.start()
-		out, _ := unframe(t, conn)
-		if want := "from the first, " + text; out != want && out != text+"from the first, " {
-			t.Errorf("%d bytes came back, want %d", len(out), len(want))
+		if out, _ := unframe(t, conn); out != text {
+			t.Errorf("%d bytes came back, want %d", len(out), len(text))
 		}
 		if exit := c.wait(); exit.Code != 0 {
 			t.Errorf("exit = %+v", exit)
 		}
 	})
+}
+
+// TestStdinBeforeStart holds that what a client sends early waits for the program.
+func TestStdinBeforeStart(t *testing.T) {
+	c := newContainer(t, runtimes(t)["drydock-runtime"], "cat")
+	c.Stdin = true
+	c.create()
+	conn := c.attach(shim.AttachOptions{Stdin: true, Stdout: true, CloseStdin: true})
+	io.WriteString(conn, "early")
+	conn.CloseWrite()
+	c.start()
+	if out, _ := unframe(t, conn); out != "early" {
+		t.Errorf("%q came back", out)
+	}
+	c.wait()
 }
 
 func TestCloseStdin(t *testing.T) {
