@@ -205,6 +205,14 @@ func TestReadonlyRoot(t *testing.T) {
 	}
 }
 
+func TestTheWorkingDirectoryIsMade(t *testing.T) {
+	spec := NewSpec(newRoot(t), "probe")
+	spec.Process.Cwd = "/srv/app"
+	if v := look(t, spec, Options{}); v.Cwd != "/srv/app" {
+		t.Errorf("it began in %s", v.Cwd)
+	}
+}
+
 func TestUserAndCapabilities(t *testing.T) {
 	spec := NewSpec(newRoot(t), "probe")
 	v := look(t, spec, Options{})
@@ -515,7 +523,7 @@ func TestBadSpecs(t *testing.T) {
 		"relative root":     {func(s *specs.Spec) { s.Root.Path = "rootfs" }, "root.path is not absolute: name the directory of the root file system from / on"},
 		"no such root":      {func(s *specs.Spec) { s.Root.Path = "/nosuch" }, "container init: root: open_tree /nosuch: no such file or directory"},
 		"relative cwd":      {func(s *specs.Spec) { s.Process.Cwd = "tmp" }, `process.cwd "tmp" is not absolute: give it from / on, as seen inside`},
-		"no such cwd":       {func(s *specs.Spec) { s.Process.Cwd = "/nosuch" }, "container init: working directory: process.cwd: chdir /nosuch: no such file or directory"},
+		"no directory":      {func(s *specs.Spec) { s.Process.Cwd = "/bin/probe" }, "container init: change directory: process.cwd: chdir /bin/probe: not a directory"},
 		"the host's name":   {func(s *specs.Spec) { s.Hostname = "x"; s.Linux.Namespaces = s.Linux.Namespaces[:1] }, `hostname "x" without a uts namespace would rename the host: add one to linux.namespaces`},
 		"unknown namespace": {func(s *specs.Spec) { s.Linux.Namespaces[0].Type = "disk" }, `linux.namespaces: type "disk" is none of user, cgroup, ipc, uts, network, pid, time, mount`},
 		"twice":             {func(s *specs.Spec) { s.Linux.Namespaces[1].Type = specs.MountNamespace }, `linux.namespaces: type "mount" stands there twice: name each type once`},

@@ -74,6 +74,16 @@ func noNewPrivileges(p *initProcess) error {
 	return os.NewSyscallError("prctl(PR_SET_NO_NEW_PRIVS)", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 }
 
+// makeDirectory makes the working directory where the root lacks it, as engines
+// promise to. What cannot be made, on a read-only volume for example, shows
+// when the process goes there.
+func makeDirectory(p *initProcess) error {
+	if fd, err := mkdirInRoot(p.root, p.Process.Cwd); err == nil {
+		unix.Close(fd)
+	}
+	return nil
+}
+
 // changeDirectory goes to the working directory, as the user.
 func changeDirectory(p *initProcess) error {
 	cwd := p.Process.Cwd
