@@ -54,8 +54,10 @@ func Run(ctx context.Context, dir string) error {
 		gone:    make(chan struct{}),
 		pidfd:   -1,
 	}
-	// It ends when its container ends, and for no other reason.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	// It ends when its container ends, and for no other reason. The signals are caught and
+	// dropped: one that is ignored stays so through execve, and Ctrl-C would do nothing in
+	// the container.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	if err := closeStrangers(); err != nil {
 		return err
 	}
