@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -222,31 +223,32 @@ func arguments(n int) string {
 }
 
 // each does one thing to each of names at the same time, and prints, in their
-// order, the name or what went wrong.
-func (c *cli) each(names []string, do func(name string) error) error {
+// order, the name or what went wrong. It returns the names that failed.
+func (c *cli) each(names []string, do func(name string) error) (failed []string) {
 	errs := make([]error, len(names))
-	done := make(chan struct{})
+	var work sync.WaitGroup
 	for i, name := range names {
-		go func() {
-			errs[i] = do(name)
-			done <- struct{}{}
-		}()
+		work.Go(func() { errs[i] = do(name) })
 	}
-	for range names {
-		<-done
-	}
-	failed := false
+	work.Wait()
 	for i, name := range names {
-		if errs[i] != nil {
-			var fine *tolerated
-			failed = failed || !errors.As(errs[i], &fine)
-			fmt.Fprintln(c.err, c.daemonError(errs[i]))
+		if errs[i] == nil {
+			fmt.Fprintln(c.out, name)
 			continue
 		}
-		fmt.Fprintln(c.out, name)
+		fmt.Fprintln(c.err, c.daemonError(errs[i]))
+		var fine *tolerated
+		if !errors.As(errs[i], &fine) {
+			failed = append(failed, name)
+		}
 	}
-	if failed {
-		return &exitError{status: 1}
+	return failed
+}
+
+// failure is the end of a command that has printed what failed.
+func failure(failed []string) error {
+	if len(failed) == 0 {
+		return nil
 	}
-	return nil
+	return &exitError{status: 1}
 }

@@ -27,7 +27,7 @@ func (c *cli) createCommand() *cobra.Command {
 			}
 			id, err := c.create(cmd.Context(), options, &flags)
 			if err != nil {
-				return c.runError(err)
+				return err
 			}
 			fmt.Fprintln(c.out, id)
 			return nil

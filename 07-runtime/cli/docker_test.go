@@ -43,7 +43,7 @@ func tell(t *testing.T, client, host, line string) told {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `docker() { "$CLIENT" -H "$HOST" "$@"; }; `+line)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `docker() { command "$CLIENT" -H "$HOST" "$@"; }; `+line)
 	cmd.Env = append(os.Environ(), "CLIENT="+client, "HOST="+host, "DOCKER_CONFIG="+t.TempDir())
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

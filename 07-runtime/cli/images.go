@@ -93,9 +93,11 @@ func imageRows(images []image.Summary, noTrunc bool) []imageRow {
 		created := time.Unix(img.Created, 0)
 		row := imageRow{
 			Repository: "<none>", Tag: "<none>", Digest: "<none>", ID: img.ID,
-			CreatedSince: units.HumanDuration(time.Since(created)) + " ago",
-			CreatedAt:    created.String(),
-			Size:         units.HumanSizeWithPrecision(float64(img.Size), 3),
+			CreatedSince: "N/A", CreatedAt: "N/A",
+			Size: units.HumanSizeWithPrecision(float64(img.Size), 3),
+		}
+		if img.Created > 0 {
+			row.CreatedSince, row.CreatedAt = units.HumanDuration(time.Since(created))+" ago", created.String()
 		}
 		if !noTrunc {
 			row.ID = shortID(img.ID)

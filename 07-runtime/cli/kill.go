@@ -16,10 +16,10 @@ func (c *cli) killCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			return failure(c.each(args, func(name string) error {
 				_, err := api.ContainerKill(ctx, name, client.ContainerKillOptions{Signal: signal})
 				return err
-			})
+			}))
 		},
 	}
 	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container (default KILL)")

@@ -19,14 +19,14 @@ func (c *cli) rmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			return failure(c.each(args, func(name string) error {
 				_, err := api.ContainerRemove(ctx, strings.Trim(name, "/"), options)
 				if options.Force && errdefs.IsNotFound(err) {
 					// As with rm -f, what is not there need not be removed.
 					return &tolerated{err}
 				}
 				return err
-			})
+			}))
 		},
 	}
 	cmd.Flags().BoolVarP(&options.Force, "force", "f", false, "Force the removal of a running container (uses SIGKILL)")

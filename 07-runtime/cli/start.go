@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -27,10 +28,14 @@ func (c *cli) startCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			failed := c.each(args, func(name string) error {
 				_, err := api.ContainerStart(ctx, name, client.ContainerStartOptions{})
 				return err
 			})
+			if len(failed) > 0 {
+				return &exitError{1, "Error: failed to start containers: " + strings.Join(failed, ", ")}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&attach, "attach", "a", false, "Attach STDOUT/STDERR and forward signals")

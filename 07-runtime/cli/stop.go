@@ -21,10 +21,10 @@ func (c *cli) stopCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			return failure(c.each(args, func(name string) error {
 				_, err := api.ContainerStop(ctx, name, options)
 				return err
-			})
+			}))
 		},
 	}
 	flags := cmd.Flags()

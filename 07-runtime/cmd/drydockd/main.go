@@ -157,7 +157,7 @@ func run(cfg config, ready *starterPipe) (err error) {
 	defer stop()
 	e, err := openEngine(ctx, cfg)
 	if err != nil {
-		return err
+		return fmt.Errorf("open the engine in %s: %w", cfg.root, err)
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	listener, err := listen(cfg.socket)
