@@ -109,12 +109,14 @@ func newStory(root string) (*story, error) {
 	}
 	s := &story{root: root, work: make(chan func()), done: make(chan struct{})}
 	// With another $HOME the go command would look for its caches elsewhere.
+	var caches []string
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
 		value, err := exec.Command(goTool, "env", name).Output()
 		if err != nil {
 			return nil, fmt.Errorf("go env %s: %w", name, err)
 		}
-		s.env = append(s.env, name+"="+strings.TrimSpace(string(value)))
+		caches = append(caches, strings.TrimSpace(string(value)))
+		s.env = append(s.env, name+"="+caches[len(caches)-1])
 	}
 	programs := "/tmp/.lesson"
 	// git refuses to tell root about a clone that belongs to somebody else.
@@ -127,7 +129,7 @@ func newStory(root string) (*story, error) {
 		// Never unlocked: when this function returns the thread ends, and the
 		// kernel takes the mount namespace and all in it away.
 		runtime.LockOSThread()
-		ready <- setTheScene(programs, goTool)
+		ready <- setTheScene(programs, goTool, append(caches, root, filepath.Dir(filepath.Dir(goTool))))
 		for f := range s.work {
 			f()
 		}
@@ -139,8 +141,9 @@ func newStory(root string) (*story, error) {
 	return s, nil
 }
 
-// setTheScene gives the calling thread a mount namespace with an empty /tmp.
-func setTheScene(programs, goTool string) error {
+// setTheScene gives the calling thread a mount namespace with an empty /tmp,
+// but for what of needed lies there: a clone of the repository, for example.
+func setTheScene(programs, goTool string, needed []string) error {
 	// Mount namespaces belong to threads once they share no working directory.
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare", err)
@@ -148,8 +151,28 @@ func setTheScene(programs, goTool string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return os.NewSyscallError("mount / private", err)
 	}
+	kept := map[string]int{}
+	for _, path := range needed {
+		if !strings.HasPrefix(path, "/tmp/") {
+			continue
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			return &os.PathError{Op: "open_tree", Path: path, Err: err}
+		}
+		defer unix.Close(fd)
+		kept[path] = fd
+	}
 	if err := unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
 		return os.NewSyscallError("mount /tmp", err)
+	}
+	for path, fd := range kept {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return &os.PathError{Op: "move_mount", Path: path, Err: err}
+		}
 	}
 	for _, dir := range []string{programs, "/tmp/home"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {

@@ -11,9 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	namespaces "drydock.example/02-namespaces"
 
@@ -60,27 +58,9 @@ func run(ctx context.Context, hostname, root string, args []string) (int, error)
 	spec := namespaces.NewSpec(root, args...)
 	spec.Hostname = hostname
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
-	if err == nil {
-		// The gap: the process exists, isolated, and waits. The next chapters use it.
-		err = p.Start(ctx)
-	}
 	if err != nil {
 		return namespaces.ExitStatus(err), err
 	}
-
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	go func() {
-		for s := range signals {
-			p.Signal(s)
-		}
-	}()
-	state, err := p.Wait()
-	if err != nil {
-		return 125, err
-	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return state.ExitCode(), nil
+	// The gap: the process exists, isolated, and waits. The next chapters use it.
+	return p.Foreground(ctx)
 }

@@ -15,11 +15,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"drydock.example/01-chroot/explain"
 	namespaces "drydock.example/02-namespaces"
@@ -135,23 +133,11 @@ func run(ctx context.Context, o options, args []string) (status int, err error) 
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true,
 		Spawn: cgroup.Spawn,
 	})
-	if err == nil {
-		err = p.Start(ctx)
-	}
 	if err != nil {
 		return namespaces.ExitStatus(err), err
 	}
-
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	go func() {
-		for s := range signals {
-			p.Signal(s)
-		}
-	}()
-	state, err := p.Wait()
-	if err != nil {
-		return 125, err
+	if status, err = p.Foreground(ctx); err != nil {
+		return status, err
 	}
 	if kills, err := cgroup.OOMKills(); err == nil && kills > 0 {
 		fmt.Fprintf(os.Stderr, "limit: out of memory: the kernel killed %d\n", kills)
@@ -163,8 +149,5 @@ func run(ctx context.Context, o options, args []string) (status int, err error) 
 		}
 		show(os.Stderr, s)
 	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return state.ExitCode(), nil
+	return status, nil
 }

@@ -14,10 +14,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	namespaces "drydock.example/02-namespaces"
 	overlayfs "drydock.example/04-overlayfs"
@@ -157,25 +155,8 @@ func isolate(ctx context.Context, root string, args []string) (int, error) {
 	spec := namespaces.NewSpec(root, args...)
 	spec.Hostname = "stack"
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
-	if err == nil {
-		err = p.Start(ctx)
-	}
 	if err != nil {
 		return namespaces.ExitStatus(err), err
 	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		for s := range signals {
-			p.Signal(s)
-		}
-	}()
-	state, err := p.Wait()
-	if err != nil {
-		return 125, err
-	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return state.ExitCode(), nil
+	return p.Foreground(ctx)
 }

@@ -13,9 +13,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -143,25 +141,8 @@ func leave(ctx context.Context) error {
 
 func runIn(ctx context.Context, spec *specs.Spec) (int, error) {
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
-	if err == nil {
-		err = p.Start(ctx)
-	}
 	if err != nil {
 		return namespaces.ExitStatus(err), err
 	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	go func() {
-		for s := range signals {
-			p.Signal(s)
-		}
-	}()
-	state, err := p.Wait()
-	if err != nil {
-		return 125, err
-	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return state.ExitCode(), nil
+	return p.Foreground(ctx)
 }

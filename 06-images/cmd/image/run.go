@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	namespaces "drydock.example/02-namespaces"
 	overlayfs "drydock.example/04-overlayfs"
@@ -69,25 +67,8 @@ func runIn(ctx context.Context, rootfs string, img images.Image, args []string) 
 		spec.Process.Cwd = c.WorkingDir
 	}
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
-	if err == nil {
-		err = p.Start(ctx)
-	}
 	if err != nil {
 		return namespaces.ExitStatus(err), err
 	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	go func() {
-		for s := range signals {
-			_ = p.Signal(s) // it may have ended meanwhile
-		}
-	}()
-	state, err := p.Wait()
-	if err != nil {
-		return 125, err
-	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return state.ExitCode(), nil
+	return p.Foreground(ctx)
 }

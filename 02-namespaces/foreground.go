@@ -1,0 +1,47 @@
+//go:build linux
+
+package namespaces
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// forwarded are the signals that people and supervisors send.
+var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+
+// Foreground starts the process and waits for its end, as a shell does with a
+// command: the signals that this process gets are passed on. It returns the
+// status for the shell, the program's own or 128 and the signal that killed
+// it; where the program did not start, that of [ExitStatus] and the reason.
+func (p *Process) Foreground(ctx context.Context) (int, error) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded...)
+	passed := make(chan struct{})
+	go func() {
+		defer close(passed)
+		for s := range signals {
+			_ = p.Signal(s) // it may have ended meanwhile
+		}
+	}()
+	defer func() {
+		signal.Stop(signals)
+		close(signals)
+		<-passed
+	}()
+
+	if err := p.Start(ctx); err != nil {
+		_, _ = p.Wait()
+		return ExitStatus(err), err
+	}
+	state, err := p.Wait()
+	if err != nil {
+		return ExitStatus(err), err
+	}
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return state.ExitCode(), nil
+}
