@@ -18,6 +18,9 @@ import (
 // their end.
 const grace = 10 * time.Second
 
+// silence is how long it waits for the first request of a connection.
+const silence = time.Second
+
 // daemon serves the API on one socket and knows when nobody needs it.
 type daemon struct {
 	cfg      config
@@ -28,20 +31,27 @@ type daemon struct {
 	handlers sync.WaitGroup
 
 	mu       sync.Mutex
-	conns    map[net.Conn]bool // connections that speak HTTP
+	conns    map[net.Conn]bool // connections that speak HTTP; true: a request has been heard
 	requests int               // handlers that run; those that took their connection out of HTTP have no conn
 	used     time.Time         // when conns and requests were last not both empty
+	changed  chan struct{}     // has an element after a change of conns
 }
+
+// connKey is the context key of the connection that a request came by.
+type connKey struct{}
 
 // newDaemon serves handler(ctx), where ctx ends when the daemon leaves.
 func newDaemon(handler func(ctx context.Context) http.Handler, busy func() bool, cfg config, log *slog.Logger) *daemon {
-	d := &daemon{cfg: cfg, log: log, busy: busy, conns: map[net.Conn]bool{}, used: time.Now()}
+	d := &daemon{cfg: cfg, log: log, busy: busy, conns: map[net.Conn]bool{}, used: time.Now(), changed: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	d.server = &http.Server{
-		Handler:           d.counted(handler(ctx)),
-		ConnState:         d.connState,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Handler:     d.counted(handler(ctx)),
+		ConnState:   d.connState,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, conn)
+		},
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
@@ -53,7 +63,8 @@ func (d *daemon) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.handlers.Add(1)
 		defer d.handlers.Done()
-		d.count(func() { d.requests++ })
+		conn := r.Context().Value(connKey{}).(net.Conn)
+		d.count(func() { d.requests++; d.conns[conn] = true })
 		defer d.count(func() { d.requests-- })
 		next.ServeHTTP(w, r)
 	})
@@ -62,7 +73,7 @@ func (d *daemon) counted(next http.Handler) http.Handler {
 func (d *daemon) connState(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		d.count(func() { d.conns[conn] = true })
+		d.count(func() { d.conns[conn] = false })
 	case http.StateHijacked, http.StateClosed:
 		d.count(func() { delete(d.conns, conn) })
 	}
@@ -73,6 +84,10 @@ func (d *daemon) count(change func()) {
 	defer d.mu.Unlock()
 	change()
 	d.used = time.Now()
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
 }
 
 // unused returns for how long nobody has been connected, and false when
@@ -153,6 +168,10 @@ func (d *daemon) wait(ctx context.Context, failed <-chan error) (leaving bool, e
 
 // finish ends waits and streams, and lets what changes something come to its end.
 func (d *daemon) finish() {
+	d.server.SetKeepAlivesEnabled(false)
+	// net/http drops a request that it reads after Shutdown was called. Whoever is
+	// connected is about to send one.
+	d.hear()
 	d.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
@@ -162,4 +181,38 @@ func (d *daemon) finish() {
 	}
 	// An attach is none of the server's any more; its connection was closed with the context.
 	d.handlers.Wait()
+}
+
+// hear returns when each connection has sent a request, and hangs up on those
+// that stay silent.
+func (d *daemon) hear() {
+	patience := time.NewTimer(silence)
+	defer patience.Stop()
+	for {
+		silent := d.silent()
+		if len(silent) == 0 {
+			return
+		}
+		select {
+		case <-d.changed:
+		case <-patience.C:
+			for _, conn := range silent {
+				conn.Close()
+			}
+			return
+		}
+	}
+}
+
+// silent returns the connections that no request has come by.
+func (d *daemon) silent() []net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []net.Conn
+	for conn, heard := range d.conns {
+		if !heard {
+			list = append(list, conn)
+		}
+	}
+	return list
 }

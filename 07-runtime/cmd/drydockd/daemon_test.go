@@ -176,6 +176,30 @@ func TestLeavingLosesNobody(t *testing.T) {
 	t.Logf("%d served, %d refused", served.Load(), refused.Load())
 }
 
+// A client that says nothing does not keep a daemon that is told to leave.
+func TestSilentClientIsHungUpOn(t *testing.T) {
+	d := testDaemon(t, 0, never, answer)
+	l, err := listen(d.cfg.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", d.cfg.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	turn, err := d.serve(ctx, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	turn.Close()
+	if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the client sees %v, want the end", err)
+	}
+}
+
 // A daemon that is told to leave ends streams and waits for what it has begun.
 func TestToldToLeave(t *testing.T) {
 	begun, finished := make(chan struct{}), make(chan struct{})
