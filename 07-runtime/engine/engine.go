@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	cgroups "drydock.example/03-cgroups"
 	images "drydock.example/06-images"
 	"drydock.example/07-runtime/shim"
 )
@@ -130,8 +131,12 @@ func (e *Engine) Close() error {
 	e.goroutines.Wait()
 	e.unplugging.Wait()
 	var err error
-	if !e.Busy() && e.bridge.err == nil {
-		err = e.bridge.network.Delete(context.Background())
+	if !e.Busy() {
+		// The host is as it was before the first container.
+		err = cgroups.RemoveEmpty(context.Background(), e.opt.CgroupParent)
+		if e.bridge.err == nil {
+			err = errors.Join(err, e.bridge.network.Delete(context.Background()))
+		}
 	}
 	return errors.Join(err, e.db.Close())
 }
