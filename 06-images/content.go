@@ -134,6 +134,26 @@ func (c *Content) Put(b []byte) (digest.Digest, error) {
 	return d, w.Commit()
 }
 
+// Adopt makes a file on the same file system a blob. The caller has checked
+// that it is what the digest says, and gives the file away.
+func (c *Content) Adopt(file string, d digest.Digest) error {
+	if err := checkDigest(d); err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(file, c.path(d)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(c.path(d)))
+}
+
 // Remove deletes a blob; that it is not here is no error.
 func (c *Content) Remove(d digest.Digest) error {
 	if err := checkDigest(d); err != nil {
