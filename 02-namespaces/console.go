@@ -70,6 +70,9 @@ func openConsole(p *initProcess) error {
 
 // bindConsole makes the terminal /dev/console, where programs look for it.
 func bindConsole(p *initProcess, slave int) error {
+	if p.Root == nil {
+		return nil // the console is that of the container's first process
+	}
 	tree, err := unix.OpenTree(slave, "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("open_tree", err)

@@ -4,12 +4,13 @@ package namespaces
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -224,14 +225,11 @@ func checkSubordinate() doctor.Result {
 	if os.Geteuid() == 0 {
 		return doctor.Fine("root needs none")
 	}
-	u, err := user.Current()
-	if err != nil {
-		return doctor.Result{Status: doctor.Unknown, Found: err.Error()}
-	}
+	uid := os.Geteuid()
 	var lacks []string
 	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
 		b, _ := os.ReadFile(file)
-		if !hasRange(string(b), u.Username, u.Uid) {
+		if !hasRange(string(b), userName(uid), strconv.Itoa(uid)) {
 			lacks = append(lacks, "no range in "+file)
 		}
 	}
@@ -240,7 +238,7 @@ func checkSubordinate() doctor.Result {
 			lacks = append(lacks, "no program "+program)
 		}
 	}
-	return subordinateFound(u.Username, lacks)
+	return subordinateFound(cmp.Or(userName(uid), strconv.Itoa(uid)), lacks)
 }
 
 // hasRange reads subuid(5): NAME:FIRST:COUNT, where NAME may be a number.

@@ -105,6 +105,12 @@ func (p *initProcess) run() error {
 		return err
 	}
 	p.setup = m.Setup
+	if p.Root == nil {
+		// It is in a container where others run already: they may not look into it.
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return os.NewSyscallError("prctl(PR_SET_DUMPABLE)", err)
+		}
+	}
 	for _, s := range steps {
 		if err := s.do(p); err != nil {
 			if kinded(err) {

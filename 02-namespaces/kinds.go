@@ -4,6 +4,7 @@ package namespaces
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,28 +21,34 @@ type kind struct {
 	file string // the link's name under /proc/PID/ns
 	flag uintptr
 	text string // the flag as strace prints it
+	// alone: setns(2) refuses it to a thread that shares its process, its root
+	// or its memory with others, as each thread of a Go program does.
+	alone bool
 }
 
-// kinds are all eight of namespaces(7), in the order in which they are joined:
-// the user namespace first, because it decides what may be done in the others,
-// and the mount namespace last, because the paths of the others lie in the old one.
+// kinds are all eight of namespaces(7), in the order in which they are entered.
 var kinds = []kind{
-	{specs.UserNamespace, "user", unix.CLONE_NEWUSER, "CLONE_NEWUSER"},
-	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"},
-	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC, "CLONE_NEWIPC"},
-	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
-	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET, "CLONE_NEWNET"},
-	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID, "CLONE_NEWPID"},
-	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME, "CLONE_NEWTIME"},
-	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS, "CLONE_NEWNS"},
+	{specs.UserNamespace, "user", unix.CLONE_NEWUSER, "CLONE_NEWUSER", true},
+	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP", false},
+	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC, "CLONE_NEWIPC", false},
+	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS, "CLONE_NEWUTS", false},
+	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET, "CLONE_NEWNET", false},
+	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID, "CLONE_NEWPID", false},
+	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME, "CLONE_NEWTIME", true},
+	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS, "CLONE_NEWNS", true},
 }
 
 // plan says, for each namespace that a spec lists, when it is entered.
 type plan struct {
+	target   *os.File // the process whose namespaces of the kinds in joined are entered, or nil
+	joined   []kind
+	join     []join // namespaces that exist, by their paths
 	clone    []kind // new ones that clone(2) makes
-	join     []join // existing ones, entered by setns(2) before the clone
 	unshared []kind // new ones that only unshare(2) can make before the clone: time
 	late     []kind // new ones that the process makes itself: cgroup
+
+	uids, gids []specs.LinuxIDMapping // of the new user namespace
+	offsets    map[string]specs.LinuxTimeOffset
 }
 
 type join struct {
@@ -50,15 +57,15 @@ type join struct {
 }
 
 // newPlan sorts the namespaces of a spec; it refuses unknown and repeated ones.
-func newPlan(list []specs.LinuxNamespace) (plan, error) {
+func newPlan(l *specs.Linux) (plan, error) {
 	wanted := map[specs.LinuxNamespaceType]specs.LinuxNamespace{}
-	for _, ns := range list {
+	for _, ns := range l.Namespaces {
 		if _, twice := wanted[ns.Type]; twice {
 			return plan{}, fmt.Errorf("linux.namespaces: type %q stands there twice: name each type once", ns.Type)
 		}
 		wanted[ns.Type] = ns
 	}
-	var p plan
+	p := plan{uids: l.UIDMappings, gids: l.GIDMappings, offsets: l.TimeOffsets}
 	for _, k := range kinds {
 		ns, ok := wanted[k.name]
 		if !ok {
@@ -66,8 +73,6 @@ func newPlan(list []specs.LinuxNamespace) (plan, error) {
 		}
 		delete(wanted, k.name)
 		switch {
-		case ns.Path != "" && k.name == specs.UserNamespace:
-			return plan{}, fmt.Errorf("linux.namespaces: user namespace %q: a Go program has several threads, and setns(2) refuses a user namespace to those: leave path empty for a new one", ns.Path)
 		case ns.Path != "":
 			p.join = append(p.join, join{k, ns.Path})
 		case k.name == specs.TimeNamespace:
@@ -82,6 +87,18 @@ func newPlan(list []specs.LinuxNamespace) (plan, error) {
 		return plan{}, fmt.Errorf("linux.namespaces: type %q is none of user, cgroup, ipc, uts, network, pid, time, mount", t)
 	}
 	return p, nil
+}
+
+// forks reports whether the process must be made by fork: see [fork].
+func (p plan) forks() bool {
+	return p.target != nil || p.entersUser() || slices.ContainsFunc(p.join, func(j join) bool { return j.alone })
+}
+
+// entersUser reports whether the process will be in another user namespace.
+func (p plan) entersUser() bool {
+	isUser := func(k kind) bool { return k.name == specs.UserNamespace }
+	return slices.ContainsFunc(p.clone, isUser) || slices.ContainsFunc(p.joined, isUser) ||
+		slices.ContainsFunc(p.join, func(j join) bool { return isUser(j.kind) })
 }
 
 // isNew reports whether the list asks for a new namespace of the type.

@@ -29,8 +29,11 @@ func receiveOnly(p *initProcess) error {
 
 // bindRoot makes the new root a mount, which pivot_root(2) wants, and opens it.
 func bindRoot(p *initProcess) (err error) {
+	if p.Root == nil {
+		return nil
+	}
 	path := p.Root.Path
-	if has(p.Namespaces, specs.MountNamespace) {
+	if isNew(p.Namespaces, specs.MountNamespace) {
 		// The tree's descriptor names what is mounted also where the path does
 		// not: "/" stays the mount below.
 		if p.root, err = cloneTree(p, path, true); err != nil {
@@ -41,7 +44,7 @@ func bindRoot(p *initProcess) (err error) {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	if !has(p.Namespaces, specs.MountNamespace) {
+	if !isNew(p.Namespaces, specs.MountNamespace) {
 		p.root = target
 		return nil
 	}

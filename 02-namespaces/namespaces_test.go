@@ -4,7 +4,6 @@ package namespaces
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -356,25 +355,6 @@ func TestStartByFifo(t *testing.T) {
 	}
 	if err := Start(t.Context(), fifo); err != ErrNotWaiting {
 		t.Errorf("it has gone: %v, want %v", err, ErrNotWaiting)
-	}
-}
-
-func TestEnterComesBeforeEverything(t *testing.T) {
-	var seen string
-	spec := NewSpec(newRoot(t), "probe")
-	spec.Hostname = "late"
-	opt := Options{Enter: func(pid int) error {
-		b, err := os.ReadFile("/proc/" + itoa(pid) + "/mountinfo")
-		seen = string(b)
-		return err
-	}}
-	run(t, spec, opt)
-	if strings.Contains(seen, spec.Root.Path) {
-		t.Error("mounts were made before Enter was called")
-	}
-	opt.Enter = func(int) error { return context.Canceled }
-	if _, err := Create(t.Context(), spec, opt); err != context.Canceled {
-		t.Errorf("Enter's error became %v", err)
 	}
 }
 

@@ -13,12 +13,15 @@ import (
 // and lets go of the old one. chroot(2) would only move the process: the old
 // root would stay in the namespace, and with it a way back (chapter 1).
 func changeRoot(p *initProcess) error {
+	if p.Root == nil {
+		return nil // it has entered a container: the root is there
+	}
 	chapter.Call(p.ctx, "stand in the new root, so that it can be named \".\"", "fchdir(%d)", p.root)
 	if err := unix.Fchdir(p.root); err != nil {
 		return os.NewSyscallError("fchdir", err)
 	}
-	if !has(p.Namespaces, specs.MountNamespace) {
-		chapter.Call(p.ctx, "no mount namespace: a root that can be left again is all that can be had", "chroot(\".\")")
+	if !isNew(p.Namespaces, specs.MountNamespace) {
+		chapter.Call(p.ctx, "no mount namespace of its own: a root that can be left again is all that can be had", "chroot(\".\")")
 		return os.NewSyscallError("chroot", unix.Chroot("."))
 	}
 	// With "." twice the old root is stacked on the new one, and no directory is needed to keep it (pivot_root(2), NOTES).
@@ -39,7 +42,7 @@ func changeRoot(p *initProcess) error {
 // sealRoot makes the root read-only, as root.readonly asks, and gives it the
 // propagation that linux.rootfsPropagation asks for.
 func sealRoot(p *initProcess) error {
-	if p.Root.Readonly {
+	if p.Root != nil && p.Root.Readonly {
 		chapter.Call(p.ctx, "the root file system can be read and not written", "mount_setattr(AT_FDCWD, \"/\", 0, {attr_set=MOUNT_ATTR_RDONLY}, %d)", unix.MOUNT_ATTR_SIZE_VER0)
 		if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
 			return &os.PathError{Op: "mount_setattr", Path: "/", Err: err}

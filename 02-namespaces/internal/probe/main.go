@@ -18,9 +18,12 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	namespaces "drydock.example/02-namespaces"
 )
 
 func main() {
+	namespaces.Init()
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "exit":
