@@ -28,23 +28,6 @@ func (c *Cgroup) await(ctx context.Context, key string, value uint64) error {
 	}
 	defer unix.Close(file)
 
-	// The end of ctx becomes a descriptor, so that one poll waits for both.
-	cancel, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("eventfd", err)
-	}
-	defer unix.Close(cancel)
-	told := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(told)
-		_, _ = unix.Write(cancel, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	})
-	defer func() {
-		if !stop() {
-			<-told // the descriptor is closed after its last use
-		}
-	}()
-
 	buf := make([]byte, 256)
 	for {
 		// The read also arms the next notification: what changes after it
@@ -64,9 +47,8 @@ func (c *Cgroup) await(ctx context.Context, key string, value uint64) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(file), Events: unix.POLLPRI}, {Fd: int32(cancel), Events: unix.POLLIN}}, -1)
-		if err != nil && err != unix.EINTR {
-			return os.NewSyscallError("poll", err)
+		if _, err := cgroupfs.AwaitPriority(ctx, file); err != nil {
+			return err
 		}
 	}
 }
