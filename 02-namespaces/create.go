@@ -38,6 +38,9 @@ type Options struct {
 	// State is what the hooks createContainer and startContainer, which run
 	// inside, get on their standard input; its pid and status are filled in.
 	State *specs.State
+	// Seccomp is the system call filter of a process that [Exec] starts: the
+	// container's. Create takes the spec's.
+	Seccomp *specs.LinuxSeccomp
 	// Fifo is the path of a fifo: the process waits until [Start], called by
 	// whomever, lets it go on. Empty: it waits for [Process.Start].
 	Fifo string
@@ -46,6 +49,11 @@ type Options struct {
 	Init *os.File
 	// Bound ends the container, by SIGKILL, when the calling process dies.
 	Bound bool
+	// NoPivot leaves the old root behind by moving the new one over it, where
+	// pivot_root(2) cannot: on the kernel's first ramdisk.
+	NoPivot bool
+	// Keyring is the name of a new session keyring; empty: the caller's is kept.
+	Keyring string
 }
 
 // A Process is a container's first process.
@@ -65,6 +73,7 @@ type Process struct {
 type message struct {
 	Setup    *setup `json:",omitempty"` // to the process: all that it needs to know
 	Prestart bool   `json:",omitempty"` // from the process: run the hooks; back: they have run
+	Listener int    `json:",omitempty"` // from the process: take this descriptor; back: it has been taken
 	Ready    bool   `json:",omitempty"` // from the process: I wait to be started
 	Start    bool   `json:",omitempty"` // to the process: go on
 	Error    string `json:",omitempty"` // from the process: the step that failed, and why
@@ -90,6 +99,7 @@ type setup struct {
 	RootfsPropagation string
 	MaskedPaths       []string
 	ReadonlyPaths     []string
+	Seccomp           *filter `json:",omitempty"`
 
 	State    *specs.State
 	Prestart bool
@@ -131,6 +141,9 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error
 		return nil, err
 	}
 	s := newSetup(spec, opt)
+	if s.Seccomp, err = newFilter(spec.Linux.Seccomp); err != nil {
+		return nil, err
+	}
 	if p.forks() {
 		s.Process = withFileLimit(s.Process, 0)
 	}
@@ -222,6 +235,13 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 				return nil, err
 			}
 			if err := c.out.Encode(message{Prestart: true}); err != nil {
+				return nil, fmt.Errorf("tell the new process to go on: %w", err)
+			}
+		case m.Listener != 0:
+			if err := s.Seccomp.sendListener(ctx, c.Pid, m.Listener, s.State); err != nil {
+				return nil, err
+			}
+			if err := c.out.Encode(message{Listener: m.Listener}); err != nil {
 				return nil, fmt.Errorf("tell the new process to go on: %w", err)
 			}
 		case m.Ready:

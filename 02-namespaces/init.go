@@ -32,9 +32,11 @@ type step struct {
 // The order has reasons. The mounts come before pivot_root, because the bind
 // sources lie outside. What needs privilege comes before the change of user,
 // what drops privilege after it. The program is looked for last, by the user
-// and in the root that it will have.
+// and in the root that it will have. The system call filter has two places:
+// the last one, or, where loading it takes privilege, before that is dropped.
 var steps = []step{
 	{"session", newSession},
+	{"keyring", newKeyring},
 	{"cgroup namespace", newCgroupNamespace},
 	{"loopback", raiseLoopback},
 	{"propagation", receiveOnly},
@@ -51,14 +53,20 @@ var steps = []step{
 	{"sysctl", setSysctls},
 	{"read-only root", sealRoot},
 	{"limits", setLimits},
+	{"scheduling", setScheduling},
+	{"memory policy", setMemoryPolicy},
 	{"descriptors", closeDescriptors},
+	{"seccomp", filterEarly},
 	{"user", becomeUser},
 	{"capabilities", limitCapabilities},
+	{"labels", setLabels},
+	{"personality", setPersonality},
 	{"no new privileges", noNewPrivileges},
 	{"change directory", changeDirectory},
 	{"program", findProgram},
 	{"wait", waitForStart},
 	{"start hooks", startHooks},
+	{"seccomp", filterLate},
 	{"execve", execute},
 }
 

@@ -6,6 +6,7 @@
 //	probe exit N     ends with status N
 //	probe write PATH writes a file and prints the error, if any
 //	probe wait       ends when its standard input does
+//	probe call N A…  makes system call N and prints the error, if any
 package main
 
 import (
@@ -31,6 +32,15 @@ func main() {
 			os.Exit(n)
 		case "write":
 			fmt.Println(os.WriteFile(os.Args[2], []byte("x"), 0o644))
+			return
+		case "call":
+			var n [7]uintptr
+			for i, arg := range os.Args[2:] {
+				v, _ := strconv.ParseUint(arg, 0, 64)
+				n[i] = uintptr(v)
+			}
+			_, _, errno := unix.Syscall6(n[0], n[1], n[2], n[3], n[4], n[5], n[6])
+			fmt.Println(unix.ErrnoName(errno))
 			return
 		case "wait":
 			fmt.Println("waiting")
