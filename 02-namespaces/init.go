@@ -36,7 +36,6 @@ type step struct {
 // the last one, or, where loading it takes privilege, before that is dropped.
 var steps = []step{
 	{"session", newSession},
-	{"keyring", newKeyring},
 	{"cgroup namespace", newCgroupNamespace},
 	{"loopback", raiseLoopback},
 	{"propagation", receiveOnly},
@@ -53,14 +52,10 @@ var steps = []step{
 	{"sysctl", setSysctls},
 	{"read-only root", sealRoot},
 	{"limits", setLimits},
-	{"scheduling", setScheduling},
-	{"memory policy", setMemoryPolicy},
 	{"descriptors", closeDescriptors},
 	{"seccomp", filterEarly},
 	{"user", becomeUser},
 	{"capabilities", limitCapabilities},
-	{"labels", setLabels},
-	{"personality", setPersonality},
 	{"no new privileges", noNewPrivileges},
 	{"change directory", changeDirectory},
 	{"program", findProgram},
