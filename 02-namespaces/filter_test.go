@@ -29,6 +29,7 @@ func filtered(t *testing.T, noNewPrivileges bool, p *specs.LinuxSeccomp, number 
 	spec := NewSpec(newRoot(t), argv...)
 	spec.Process.NoNewPrivileges = noNewPrivileges
 	spec.Process.User = specs.User{UID: 1000, GID: 1000}
+	spec.Process.Env = append(spec.Process.Env, "GOTRACEBACK=none")
 	spec.Linux.Seccomp = p
 	return spec
 }
@@ -120,6 +121,18 @@ func TestAFilterIsInStatus(t *testing.T) {
 		v := look(t, spec, Options{})
 		if mode, n := v.statusLine("Seccomp"), v.statusLine("Seccomp_filters"); mode != "2" || n != "1" {
 			t.Errorf("Seccomp %q, Seccomp_filters %q, want 2 and 1", mode, n)
+		}
+	}
+}
+
+// TestAnotherProcessHasTheFilterToo: a process that joins a container is held by what holds the container.
+func TestAnotherProcessHasTheFilterToo(t *testing.T) {
+	p := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"getppid"}, Action: specs.ActErrno, ErrnoRet: new(uint(unix.EXDEV))}}}
+	c := running(t, filtered(t, true, p, 0))
+	process := NewSpec("/", "/bin/probe", "call", fmt.Sprint(unix.SYS_GETPPID)).Process
+	for _, process.NoNewPrivileges = range []bool{true, false} {
+		if out, state := execIn(t, c.Pid, process, Options{Seccomp: p}); strings.TrimSpace(out) != "EXDEV" {
+			t.Errorf("no_new_privs %t: %q, %v", process.NoNewPrivileges, out, state)
 		}
 	}
 }
