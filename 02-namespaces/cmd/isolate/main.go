@@ -1,8 +1,13 @@
 //go:build linux
 
-// Isolate runs a program in namespaces of its own.
+// Isolate runs a program in namespaces of its own, or in those of a process
+// that runs.
 //
-//	isolate [--explain] [--hostname NAME] ROOT PROGRAM [ARG...]
+//	isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] ROOT PROGRAM [ARG...]
+//	isolate [--explain] --join PID PROGRAM [ARG...]
+//	isolate ls [PID]
+//
+// An ordinary user gets a new user namespace, in which he is root.
 package main
 
 import (
@@ -12,51 +17,94 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	namespaces "drydock.example/02-namespaces"
 
 	"drydock.example/01-chroot/explain"
 )
 
+const usage = `usage: isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] ROOT PROGRAM [ARG...]
+       isolate [--explain] --join PID PROGRAM [ARG...]
+       isolate ls [PID]
+`
+
+type options struct {
+	explain  bool
+	hostname string
+	user     bool
+	time     time.Duration
+	join     int
+}
+
+var errUsage = errors.New("usage")
+
 func main() {
 	namespaces.Init()
+	var o options
 	flags := flag.NewFlagSet("isolate", flag.ContinueOnError)
-	narrate := flags.Bool("explain", false, "narrate each kernel operation")
-	hostname := flags.String("hostname", "isolated", "the container's host `name`")
+	flags.BoolVar(&o.explain, "explain", false, "narrate each kernel operation")
+	flags.StringVar(&o.hostname, "hostname", "isolated", "the container's host `name`")
+	flags.BoolVar(&o.user, "user", os.Geteuid() != 0, "a new user namespace, in which you are root")
+	flags.DurationVar(&o.time, "time", 0, "a new time namespace, whose clocks since boot are ahead by `offset`, like 24h")
+	flags.IntVar(&o.join, "join", 0, "the process `id` whose namespaces the program enters")
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "usage: isolate [--explain] [--hostname NAME] ROOT PROGRAM [ARG...]")
+		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		os.Exit(2)
 	}
-	if flags.NArg() < 2 {
-		flags.Usage()
-		os.Exit(2)
-	}
 	ctx := context.Background()
-	if *narrate {
+	if o.explain {
 		ctx = explain.With(ctx, explain.Text(os.Stderr))
 	}
-	status, err := run(ctx, *hostname, flags.Arg(0), flags.Args()[1:])
-	if err != nil {
+	var status int
+	var err error
+	switch args := flags.Args(); {
+	case len(args) > 0 && args[0] == "ls" && o.join == 0:
+		err = list(os.Stdout, args[1:])
+	case o.join != 0 && len(args) > 0:
+		status, err = join(ctx, o, args)
+	case o.join == 0 && len(args) > 1:
+		status, err = run(ctx, o, args[0], args[1:])
+	default:
+		err = errUsage
+	}
+	switch {
+	case errors.Is(err, errUsage):
+		flags.Usage()
+		status = 2
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "isolate:", err)
+		if status == 0 {
+			status = 1
+		}
 	}
 	os.Exit(status)
 }
 
 // run returns the status for the shell: the program's own, 128 and the signal
 // that killed it, 126 and 127 as shells use them, or 125 for our own failure.
-func run(ctx context.Context, hostname, root string, args []string) (int, error) {
-	if os.Geteuid() != 0 {
-		return 125, errors.New("new namespaces take root: run it with sudo")
-	}
+func run(ctx context.Context, o options, root string, args []string) (int, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return 125, err
 	}
 	spec := namespaces.NewSpec(root, args...)
-	spec.Hostname = hostname
+	spec.Hostname = o.hostname
+	if o.time != 0 {
+		offset := specs.LinuxTimeOffset{Secs: int64(o.time / time.Second), Nanosecs: uint32(o.time % time.Second)}
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
+		spec.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": offset, "monotonic": offset}
+	}
+	if o.user {
+		if err := namespaces.OwnUserNamespace(spec); err != nil {
+			return 125, err
+		}
+	}
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
 	if err != nil {
 		return namespaces.ExitStatus(err), err
