@@ -24,9 +24,9 @@ func Checks(root string) []doctor.Check {
 	root = existing(root)
 	return []doctor.Check{
 		{Chapter: chapter, Name: "overlay", For: "a root made of layers, and so for every image", Run: func(context.Context) doctor.Result { return overlayFound(os.Geteuid(), Supported()) }},
-		{Chapter: chapter, Name: "layers in " + root, For: "images and containers, which are kept there", Run: func(context.Context) doctor.Result { return tryLayers(root, doctor.Missing) }},
-		{Chapter: chapter, Name: "layers in " + os.TempDir(), For: "the tests of chapters 4, 6 and 7", Run: func(context.Context) doctor.Result { return tryLayers(os.TempDir(), doctor.Limited) }},
-		{Chapter: chapter, Name: "room in " + root, For: "images", Run: func(context.Context) doctor.Result { return doctor.Space(root, room, "pulling images") }},
+		{Chapter: chapter, Name: "layers", For: "images and containers, which are kept there", Run: func(context.Context) doctor.Result { return tryLayers(root, doctor.Missing) }},
+		{Chapter: chapter, Name: "layers of tests", For: "the tests of chapters 4, 6 and 7", Run: func(context.Context) doctor.Result { return tryLayers(os.TempDir(), doctor.Limited) }},
+		{Chapter: chapter, Name: "room", For: "images", Run: func(context.Context) doctor.Result { return doctor.Space(root, room, "pulling images") }},
 	}
 }
 
@@ -70,7 +70,7 @@ func tryLayers(dir string, worst doctor.Status) doctor.Result {
 	kind := fileSystem(uint32(st.Type))
 	err := tryUpper(dir)
 	if err == nil {
-		return doctor.Fine("on %s", kind)
+		return doctor.Fine("%s is on %s", dir, kind)
 	}
 	return layersFound(dir, kind, err, worst)
 }

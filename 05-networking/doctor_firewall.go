@@ -39,6 +39,8 @@ func forwardDrops() ([]drop, error) {
 }
 
 func dropsOf(chains []*nftables.Chain) []drop {
+	// The families whose chains see IPv4 packets that are routed.
+	families := map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyINet: "inet"}
 	var drops []drop
 	for _, c := range chains {
 		family, ipv4 := families[c.Table.Family]
@@ -53,9 +55,6 @@ func dropsOf(chains []*nftables.Chain) []drop {
 	}
 	return drops
 }
-
-// families are those whose chains see IPv4 packets that are routed.
-var families = map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyINet: "inet"}
 
 // ownerOf tells who made a table by the other chains in it. Where several
 // share one, the one whose policy it is comes first: ufw sets it, and Docker

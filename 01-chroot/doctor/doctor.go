@@ -121,7 +121,9 @@ func describe(w io.Writer, c Check, r Result) {
 			fmt.Fprintf(w, "  %-15s%s\n", name, text)
 		}
 	}
-	line("needed for", c.For)
+	if r.Breaks != "" {
+		line("needed for", c.For)
+	}
 	line("will not work", cmp.Or(r.Breaks, c.For))
 	line("because", r.Why)
 	line("cure", strings.Join(r.Cure, "\n"+strings.Repeat(" ", 17)))

@@ -41,7 +41,6 @@ memory: disabled
                  two
 
 pressure: off
-  needed for     limits
   will not work  limits
 
 1 thing is missing here without which no container works; the cures stand above.
@@ -51,11 +50,9 @@ pressure: off
 limited  chapter 3  b  y
 
 a: x
-  needed for     limits
   will not work  limits
 
 b: y
-  needed for     limits
   will not work  limits
 
 2 things are limited here, as said above; a container needs none of that.

@@ -90,12 +90,9 @@ func kernel(release string) Result {
 	return Fine("%s", found)
 }
 
-// machines are the processors that the course is tested on: Go's name for them
-// and that of uname(2).
-var machines = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
-
 func architecture(goarch, machine string) Result {
-	want, known := machines[goarch]
+	// The processors that the course is tested on: Go's name and that of uname(2).
+	want, known := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[goarch]
 	switch {
 	case !known:
 		return Result{
