@@ -123,6 +123,7 @@ func (c *cli) rootCommand() *cobra.Command {
 	root.AddCommand(
 		c.attachCommand(),
 		c.createCommand(),
+		c.doctorCommand(),
 		c.imagesCommand(),
 		c.infoCommand(),
 		c.inspectCommand(),

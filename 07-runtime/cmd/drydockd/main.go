@@ -44,12 +44,16 @@ type config struct {
 	cgroupParent string
 	logFile      string
 	idle         time.Duration
+	doctor       bool
 }
 
 func main() {
 	cfg, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
+	}
+	if err == nil && cfg.doctor {
+		os.Exit(examine(os.Stdout, cfg.root))
 	}
 	ready := starter()
 	if err == nil {
@@ -75,6 +79,7 @@ func parse(args []string) (config, error) {
 	flags.StringVar(&cfg.cgroupParent, "cgroup-parent", "", "`CGROUP` below which containers' cgroups are made (default /drydock)")
 	flags.StringVar(&cfg.logFile, "log-file", "", "append the log to `FILE` instead of stderr")
 	flags.DurationVar(&cfg.idle, "idle", 0, "leave when no container has run and nobody has been connected for this `DURATION`; 0: stay")
+	flags.BoolVar(&cfg.doctor, "doctor", false, "say what of this host will not work, why, and the cure, and leave")
 	showVersion := flags.Bool("version", false, "print the version and leave")
 	err := flags.Parse(args)
 	switch {
