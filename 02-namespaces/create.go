@@ -58,8 +58,11 @@ type Options struct {
 
 // A Process is a container's first process.
 type Process struct {
-	Pid  int // as the caller's PID namespace counts
-	proc *os.Process
+	Pid int // as the caller's PID namespace counts
+	// Warnings name what the process does without, because this process has no
+	// right to give it: a limit above its own, for example.
+	Warnings []string
+	proc     *os.Process
 
 	conn *os.File // the socket to the process until it has executed its program
 	in   *json.Decoder
@@ -71,14 +74,15 @@ type Process struct {
 
 // message is what Create and the process tell each other, one JSON value each.
 type message struct {
-	Setup    *setup `json:",omitempty"` // to the process: all that it needs to know
-	Prestart bool   `json:",omitempty"` // from the process: run the hooks; back: they have run
-	Listener int    `json:",omitempty"` // from the process: take this descriptor; back: it has been taken
-	Ready    bool   `json:",omitempty"` // from the process: I wait to be started
-	Start    bool   `json:",omitempty"` // to the process: go on
-	Error    string `json:",omitempty"` // from the process: the step that failed, and why
-	NotFound bool   `json:",omitempty"` // the error is [ErrNotFound]
-	NotExec  bool   `json:",omitempty"` // the error is [ErrNotExecutable]
+	Setup    *setup   `json:",omitempty"` // to the process: all that it needs to know
+	Prestart bool     `json:",omitempty"` // from the process: run the hooks; back: they have run
+	Listener int      `json:",omitempty"` // from the process: take this descriptor; back: it has been taken
+	Ready    bool     `json:",omitempty"` // from the process: I wait to be started
+	Warnings []string `json:",omitempty"` // with Ready: see Process.Warnings
+	Start    bool     `json:",omitempty"` // to the process: go on
+	Error    string   `json:",omitempty"` // from the process: the step that failed, and why
+	NotFound bool     `json:",omitempty"` // the error is [ErrNotFound]
+	NotExec  bool     `json:",omitempty"` // the error is [ErrNotExecutable]
 }
 
 // setup is what the process must know. It holds parts of the spec and not the
@@ -99,7 +103,12 @@ type setup struct {
 	RootfsPropagation string
 	MaskedPaths       []string
 	ReadonlyPaths     []string
-	Seccomp           *filter `json:",omitempty"`
+	Seccomp           *filter                  `json:",omitempty"`
+	MountLabel        string                   `json:",omitempty"`
+	Personality       *specs.LinuxPersonality  `json:",omitempty"`
+	MemoryPolicy      *specs.LinuxMemoryPolicy `json:",omitempty"`
+	NoPivot           bool                     `json:",omitempty"`
+	Keyring           string                   `json:",omitempty"`
 
 	State    *specs.State
 	Prestart bool
@@ -117,6 +126,8 @@ func newSetup(spec *specs.Spec, opt Options) *setup {
 		Process: spec.Process, Root: spec.Root, Hostname: spec.Hostname, Domainname: spec.Domainname, Mounts: spec.Mounts, Hooks: spec.Hooks,
 		Namespaces: spec.Linux.Namespaces, Devices: spec.Linux.Devices, Sysctl: spec.Linux.Sysctl,
 		RootfsPropagation: spec.Linux.RootfsPropagation, MaskedPaths: spec.Linux.MaskedPaths, ReadonlyPaths: spec.Linux.ReadonlyPaths,
+		MountLabel: spec.Linux.MountLabel, Personality: spec.Linux.Personality, MemoryPolicy: spec.Linux.MemoryPolicy,
+		NoPivot: opt.NoPivot, Keyring: opt.Keyring,
 		State: opt.State, Prestart: opt.Prestart != nil, Bound: opt.Bound, Files: len(opt.Files),
 	}
 }
@@ -246,6 +257,7 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 			}
 		case m.Ready:
 			listener.Sync()
+			c.Warnings = m.Warnings
 			return c, nil
 		}
 	}

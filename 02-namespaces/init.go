@@ -36,6 +36,7 @@ type step struct {
 // the last one, or, where loading it takes privilege, before that is dropped.
 var steps = []step{
 	{"session", newSession},
+	{"keyring", newKeyring},
 	{"cgroup namespace", newCgroupNamespace},
 	{"loopback", raiseLoopback},
 	{"propagation", receiveOnly},
@@ -52,10 +53,14 @@ var steps = []step{
 	{"sysctl", setSysctls},
 	{"read-only root", sealRoot},
 	{"limits", setLimits},
+	{"scheduling", setScheduling},
+	{"memory policy", setMemoryPolicy},
+	{"personality", setPersonality},
 	{"descriptors", closeDescriptors},
 	{"seccomp", filterEarly},
 	{"user", becomeUser},
 	{"capabilities", limitCapabilities},
+	{"labels", setLabels},
 	{"no new privileges", noNewPrivileges},
 	{"change directory", changeDirectory},
 	{"program", findProgram},
@@ -71,6 +76,8 @@ type initProcess struct {
 	ctx context.Context
 	in  *json.Decoder
 	out *json.Encoder
+
+	warnings []string // what was asked for, is not essential, and could not be had
 
 	root    int    // descriptor of the new root directory
 	program string // the path that execve gets
@@ -200,7 +207,7 @@ func setNames(p *initProcess) error {
 // waitForStart tells Create that everything is ready, and waits: this is the
 // gap between create and start.
 func waitForStart(p *initProcess) error {
-	if err := p.out.Encode(message{Ready: true}); err != nil {
+	if err := p.out.Encode(message{Ready: true, Warnings: p.warnings}); err != nil {
 		return fmt.Errorf("the process that created it is gone: %w", err)
 	}
 	if p.Fifo == 0 {

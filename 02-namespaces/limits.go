@@ -3,12 +3,14 @@
 package namespaces
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,14 +34,36 @@ func setLimits(p *initProcess) error {
 			return fmt.Errorf("process.rlimits: %s: soft limit %d is above hard limit %d", l.Type, l.Soft, l.Hard)
 		}
 		chapter.Call(p.ctx, "a limit of the process, not of the container", "prlimit64(0, %s, {rlim_cur=%d, rlim_max=%d}, NULL)", l.Type, l.Soft, l.Hard)
-		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}); err != nil {
+		err := unix.Setrlimit(resource, &unix.Rlimit{Cur: l.Soft, Max: l.Hard})
+		if err == unix.EPERM {
+			err = lowerLimit(p, resource, l)
+		}
+		if err != nil {
 			return fmt.Errorf("process.rlimits: set %s to %d (hard %d): %w", l.Type, l.Soft, l.Hard, err)
 		}
 	}
-	if adj := p.Process.OOMScoreAdj; adj != nil {
-		return write(p, "/proc/self/oom_score_adj", strconv.Itoa(*adj), "who is killed first when memory runs out")
+	adj := p.Process.OOMScoreAdj
+	if adj == nil {
+		return nil
 	}
-	return nil
+	err := write(p, "/proc/self/oom_score_adj", strconv.Itoa(*adj), "who is killed first when memory runs out")
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		// Below what the creator has takes CAP_SYS_RESOURCE. It runs as well without.
+		p.warnings = append(p.warnings, fmt.Sprintf("process.oomScoreAdj: %v: it stays as it is", err))
+		return nil
+	}
+	return err
+}
+
+// lowerLimit sets as much of a limit as may be had without CAP_SYS_RESOURCE:
+// no more than the creator's hard limit.
+func lowerLimit(p *initProcess, resource int, l specs.POSIXRlimit) error {
+	var have unix.Rlimit
+	if err := unix.Getrlimit(resource, &have); err != nil {
+		return err
+	}
+	p.warnings = append(p.warnings, fmt.Sprintf("process.rlimits: %s %d is above the hard limit here, %d, and may not be raised: it gets that", l.Type, l.Hard, have.Max))
+	return unix.Setrlimit(resource, &unix.Rlimit{Cur: min(l.Soft, have.Max), Max: min(l.Hard, have.Max)})
 }
 
 // setSysctls writes kernel parameters of the container's own namespaces.

@@ -24,6 +24,9 @@ func changeRoot(p *initProcess) error {
 		chapter.Call(p.ctx, "no mount namespace of its own: a root that can be left again is all that can be had", "chroot(\".\")")
 		return os.NewSyscallError("chroot", unix.Chroot("."))
 	}
+	if p.NoPivot {
+		return moveRoot(p)
+	}
 	// With "." twice the old root is stacked on the new one, and no directory is needed to keep it (pivot_root(2), NOTES).
 	chapter.Call(p.ctx, "the new root becomes /, the old one is stacked over it", "pivot_root(\".\", \".\")")
 	if err := unix.PivotRoot(".", "."); err != nil {
@@ -36,6 +39,21 @@ func changeRoot(p *initProcess) error {
 		return os.NewSyscallError("umount2", err)
 	}
 	chapter.Call(p.ctx, "and not somewhere above it", "chdir(\"/\")")
+	return os.NewSyscallError("chdir", unix.Chdir("/"))
+}
+
+// moveRoot puts the new root over the old one, which stays below it in the
+// namespace: only who may not move or unmount it is kept inside (no
+// CAP_SYS_ADMIN). It is the way on a ramdisk, whose root cannot be pivoted.
+func moveRoot(p *initProcess) error {
+	chapter.Call(p.ctx, "the new root over the old one, which a ramdisk cannot let go of", "mount(\".\", \"/\", NULL, MS_MOVE, NULL)")
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return &os.PathError{Op: "mount MS_MOVE", Path: p.Root.Path, Err: err}
+	}
+	chapter.Call(p.ctx, "this process still begins at the old one", "chroot(\".\")")
+	if err := unix.Chroot("."); err != nil {
+		return os.NewSyscallError("chroot", err)
+	}
 	return os.NewSyscallError("chdir", unix.Chdir("/"))
 }
 
