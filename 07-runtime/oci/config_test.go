@@ -43,7 +43,6 @@ func TestBadConfigsAreRefusedByName(t *testing.T) {
 		{func(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[:3] }, `hostname: "bundle": want a uts namespace`},
 		{func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{}} }, "linux.uidMappings: want a user namespace"},
 		{func(s *specs.Spec) { s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "x"}} }, `linux.devices[0].type: "x"`},
-		{func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{} }, "linux.seccomp: this runtime does not support it"},
 		{func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "true"}}} }, `hooks.poststop[0].path: "true": want an absolute path`},
 	} {
 		dir := t.TempDir()

@@ -5,6 +5,8 @@ package oci
 import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
+
+	"drydock.example/02-namespaces/seccomp"
 )
 
 // Features is the specification's document about a runtime (features.md).
@@ -16,11 +18,22 @@ func Features() features.Features {
 		Linux: &features.Linux{
 			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"},
 			Cgroup:     &features.Cgroup{V1: new(true), V2: new(true), Systemd: new(false), SystemdUser: new(false), Rdma: new(false)},
-			Seccomp:    &features.Seccomp{Enabled: new(false)},
+			Seccomp: &features.Seccomp{
+				Enabled: new(true), Actions: names(seccomp.Actions()), Operators: names(seccomp.Operators()), Archs: names(seccomp.Architectures()),
+				KnownFlags: names(seccomp.Flags()), SupportedFlags: names(seccomp.Flags()),
+			},
 			Apparmor:   &features.Apparmor{Enabled: new(false)},
 			Selinux:    &features.Selinux{Enabled: new(false)},
 			IntelRdt:   &features.IntelRdt{Enabled: new(false)},
 			NetDevices: &features.NetDevices{Enabled: new(false)},
 		},
 	}
+}
+
+func names[S ~string](list []S) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
 }

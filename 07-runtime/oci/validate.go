@@ -167,7 +167,6 @@ func checkLinux(spec *specs.Spec) error {
 		field string
 		asked bool
 	}{
-		{"linux.seccomp", l.Seccomp != nil},
 		{"linux.intelRdt", l.IntelRdt != nil},
 		{"linux.netDevices", len(l.NetDevices) > 0},
 		{"linux.memoryPolicy", l.MemoryPolicy != nil},
