@@ -35,6 +35,9 @@ type Options struct {
 	// Prestart is called when the namespaces and mounts are made and the root
 	// is not yet changed: the place of OCI's createRuntime hooks.
 	Prestart func(pid int) error
+	// Started is called by [Process.Start] when the program has been executed. Its
+	// error ends the program.
+	Started func() error
 	// State is what the hooks createContainer and startContainer, which run
 	// inside, get on their standard input; its pid and status are filled in.
 	State *specs.State
@@ -69,6 +72,7 @@ type Process struct {
 	out  *json.Encoder
 
 	listener *explain.Listener // hands over what the process narrates
+	started  func() error      // Options.Started
 	ended    chan struct{}     // closed by Wait and Release: lets the creating thread go
 }
 
@@ -216,7 +220,7 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 		s.Fifo = add(f)
 	}
 
-	c := &Process{conn: ours, in: json.NewDecoder(ours), out: json.NewEncoder(ours), listener: listener, ended: make(chan struct{})}
+	c := &Process{conn: ours, in: json.NewDecoder(ours), out: json.NewEncoder(ours), listener: listener, started: opt.Started, ended: make(chan struct{})}
 	c.proc, err = spawn(ctx, p, files, env, opt, c.ended)
 	if err != nil {
 		return nil, err

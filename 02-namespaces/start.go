@@ -65,10 +65,16 @@ func (p *Process) Start(ctx context.Context) error {
 	// execve closes the process's end of the socket: the end of the stream is the good news.
 	_, err := p.read()
 	p.listener.Wait()
-	if err == io.EOF {
+	if err != io.EOF {
+		return err
+	}
+	if p.started == nil {
 		return nil
 	}
-	return err
+	if err := p.started(); err != nil {
+		return errors.Join(err, p.Kill())
+	}
+	return nil
 }
 
 // Start lets the process that waits at the fifo execute its program. It can be
