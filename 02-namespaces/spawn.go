@@ -175,7 +175,11 @@ func unshareTime(ctx context.Context, p plan) error {
 	for _, k := range p.unshared {
 		chapter.Call(ctx, "for its children: a process cannot change its own clock", "unshare(%s)", k.text)
 		if err := unix.Unshare(int(k.flag)); err != nil {
-			return os.NewSyscallError("unshare("+k.text+")", err)
+			err = os.NewSyscallError("unshare("+k.text+")", err)
+			if errors.Is(err, unix.EPERM) {
+				err = fmt.Errorf("a time namespace is made before the user namespace, with the caller's own privilege: %w", err)
+			}
+			return err
 		}
 		if err := setTimeOffsets(ctx, p.offsets); err != nil {
 			return err
