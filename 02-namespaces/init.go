@@ -66,6 +66,7 @@ var steps = []step{
 	{"program", findProgram},
 	{"wait", waitForStart},
 	{"start hooks", startHooks},
+	{"signals", defaultSignals},
 	{"seccomp", filterLate},
 	{"execve", execute},
 }

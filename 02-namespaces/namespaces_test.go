@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -209,6 +210,15 @@ func TestTheWorkingDirectoryIsMade(t *testing.T) {
 	spec.Process.Cwd = "/srv/app"
 	if v := look(t, spec, Options{}); v.Cwd != "/srv/app" {
 		t.Errorf("it began in %s", v.Cwd)
+	}
+}
+
+func TestIgnoredSignalsAreNotInherited(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
+	v := look(t, NewSpec(newRoot(t), "probe"), Options{})
+	if got := v.statusLine("SigIgn"); got != "0000000000000000" {
+		t.Errorf("the program ignores %s from its first moment on", got)
 	}
 }
 

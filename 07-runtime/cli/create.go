@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -62,7 +61,7 @@ func (c *cli) create(ctx context.Context, options client.ContainerCreateOptions,
 	}
 	created, err := api.ContainerCreate(reqCtx, options)
 	// Not every "not found" is the image's: a network or a volume may be missing.
-	if errdefs.IsNotFound(err) && strings.Contains(err.Error(), "No such image") && flags.pull == "missing" {
+	if errdefs.IsNotFound(err) && flags.pull == "missing" {
 		ref, perr := parseReference(options.Config.Image)
 		if perr != nil {
 			return "", err // An ID of no image.

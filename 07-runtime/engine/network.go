@@ -181,7 +181,8 @@ func checkNetwork(h *container.HostConfig) error {
 	case mode.IsContainer():
 		return invalid("HostConfig.NetworkMode %q is not supported by this engine", mode)
 	default:
-		return notFound("network %s not found", mode)
+		// Not of the kind NotFound: at a create that means the image, and clients answer by pulling it.
+		return invalid("network %s not found", mode)
 	}
 	for port, bindings := range h.PortBindings {
 		for _, b := range bindings {

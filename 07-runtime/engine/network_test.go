@@ -128,7 +128,7 @@ func TestNetworkModes(t *testing.T) {
 		t.Errorf("host: %q, %q", out, stderr)
 	}
 	req.HostConfig.NetworkMode = "harbor"
-	if _, err := e.ContainerCreate(t.Context(), "", req); !errdefs.IsNotFound(err) || err.Error() != "network harbor not found" {
+	if _, err := e.ContainerCreate(t.Context(), "", req); !errdefs.IsInvalidArgument(err) || err.Error() != "network harbor not found" {
 		t.Errorf("a network that there is not: %v", err)
 	}
 }

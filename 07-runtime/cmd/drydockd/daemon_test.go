@@ -134,6 +134,7 @@ func TestConnectionKeepsTheDaemon(t *testing.T) {
 func TestLeavingLosesNobody(t *testing.T) {
 	d := testDaemon(t, time.Microsecond, never, answer)
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	var clients sync.WaitGroup
 	var served, refused atomic.Int32
 	for range 4 {
