@@ -3,7 +3,6 @@
 package seccomp
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -27,13 +26,21 @@ type syscall struct {
 	numbers [len(abis)]int32 // -1: the abi does not have it
 }
 
-// lookUp returns a call's numbers, in the order of abis.
-func lookUp(name string) ([len(abis)]int32, bool) {
-	i, ok := slices.BinarySearchFunc(syscalls[:], name, func(s syscall, name string) int { return cmp.Compare(s.name, name) })
-	if !ok {
-		return [len(abis)]int32{}, false
+// lookUp returns a call's numbers, in the order of abis. By hand, because
+// a profile names hundreds and a function call for each comparison shows.
+func lookUp(name string) (*[len(abis)]int32, bool) {
+	low, high := 0, len(syscalls)
+	for low < high {
+		if middle := (low + high) / 2; syscalls[middle].name < name {
+			low = middle + 1
+		} else {
+			high = middle
+		}
 	}
-	return syscalls[i].numbers, true
+	if low == len(syscalls) || syscalls[low].name != name {
+		return nil, false
+	}
+	return &syscalls[low].numbers, true
 }
 
 // Number returns the number of a call in an architecture of this machine.

@@ -3,7 +3,6 @@
 package seccomp
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -50,7 +49,7 @@ func Compile(profile *specs.LinuxSeccomp) (*Filter, error) {
 		}
 	}
 
-	p := &program{rets: map[uint32]int{}}
+	p := &program{code: make([]unix.SockFilter, 0, 512), rets: map[uint32]int{}}
 	w := writer{program: p, rules: r, written: map[decision]target{}}
 	// From the last question to the first, so the machine's own architecture is asked for first.
 	test := returns(unix.SECCOMP_RET_KILL_PROCESS)
@@ -84,11 +83,12 @@ type rule struct {
 	args   []specs.LinuxSeccompArg
 }
 
-// A call is a number and the index of a rule for it.
-type call struct {
-	number uint32
-	rule   int
-}
+// A call is a number and, in the lower half, the index of a rule for it: so it
+// sorts by number, and by the profile's order.
+type call uint64
+
+func (c call) number() uint32 { return uint32(c >> 32) }
+func (c call) rule() int      { return int(uint32(c)) }
 
 func readRules(profile *specs.LinuxSeccomp) (*rules, error) {
 	r := &rules{}
@@ -113,13 +113,22 @@ func readRules(profile *specs.LinuxSeccomp) (*rules, error) {
 			return nil, fmt.Errorf("linux.seccomp.architectures[%d]: %q: want a name like %q", i, a, abis[0].arch)
 		}
 	}
+	names := 0
+	for _, s := range profile.Syscalls {
+		names += len(s.Names)
+	}
+	for i := range r.calls {
+		if r.listed[i] {
+			r.calls[i] = make([]call, 0, names)
+		}
+	}
 	for i, s := range profile.Syscalls {
 		if err := r.add(fmt.Sprintf("linux.seccomp.syscalls[%d]", i), s); err != nil {
 			return nil, err
 		}
 	}
 	for i := range r.calls {
-		slices.SortStableFunc(r.calls[i], func(a, b call) int { return cmp.Compare(a.number, b.number) })
+		slices.Sort(r.calls[i])
 	}
 	return r, nil
 }
@@ -165,7 +174,7 @@ func (r *rules) add(field string, s specs.LinuxSyscall) error {
 				continue
 			}
 			for i := first; i < len(r.list); i++ {
-				r.calls[abi] = append(r.calls[abi], call{uint32(n), i})
+				r.calls[abi] = append(r.calls[abi], call(uint64(n)<<32|uint64(i)))
 			}
 		}
 	}
@@ -181,12 +190,14 @@ type decision struct {
 
 // decide returns the decision about a call from all of its rules.
 func (r *rules) decide(calls []call) decision {
-	chain := make([]int, 0, 8)
 	for _, c := range calls {
-		if len(r.list[c.rule].args) == 0 {
-			return decision{answer: r.list[c.rule].answer}
+		if len(r.list[c.rule()].args) == 0 {
+			return decision{answer: r.list[c.rule()].answer}
 		}
-		chain = append(chain, c.rule)
+	}
+	chain := make([]int, len(calls))
+	for i, c := range calls {
+		chain[i] = c.rule()
 	}
 	at := slices.IndexFunc(r.chains, func(c []int) bool { return slices.Equal(c, chain) })
 	if at < 0 {
@@ -204,7 +215,7 @@ type span struct {
 
 // spans divides the numbers of an architecture, all 2³² of them.
 func (r *rules) spans(audit uint32) []span {
-	var spans []span
+	spans := make([]span, 0, 256)
 	put := func(first uint32, d decision) {
 		if n := len(spans); n == 0 || spans[n-1].decision != d {
 			spans = append(spans, span{first, d})
@@ -225,14 +236,14 @@ func (r *rules) spans(audit uint32) []span {
 		}
 		newest := a.first
 		for _, c := range calls {
-			if c.number < a.first+private {
-				newest = c.number
+			if c.number() < a.first+private {
+				newest = c.number()
 			}
 		}
 		next := a.first
 		for len(calls) > 0 {
-			number, n := calls[0].number, 1
-			for n < len(calls) && calls[n].number == number {
+			number, n := calls[0].number(), 1
+			for n < len(calls) && calls[n].number() == number {
 				n++
 			}
 			if number > next && next > newest {
