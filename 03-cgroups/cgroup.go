@@ -58,7 +58,8 @@ func locate(path string) (*Cgroup, error) {
 
 // Create makes the cgroup path ("/drydock/ID") in every hierarchy that counts,
 // and sets the limits that r gives; nil gives none. Missing parents are made
-// too. Where a limit is refused nothing is left behind.
+// too. Where a limit is refused nothing is left behind. A pids limit below 8 is
+// held back until [Cgroup.Started].
 //
 // Errors: InvalidArgument (a path with "..", a limit that makes no sense, or
 // that the kernel refused, in its own words), AlreadyExists (processes are in
@@ -68,9 +69,7 @@ func Create(ctx context.Context, path string, r *specs.LinuxResources) (_ *Cgrou
 	if err := check(r); err != nil {
 		return nil, err
 	}
-	if err := checkStart(r); err != nil {
-		return nil, err
-	}
+	r, _ = startable(r)
 	c, err := locate(path)
 	if err != nil {
 		return nil, err
@@ -164,6 +163,19 @@ func (c *Cgroup) Set(ctx context.Context, r *specs.LinuxResources) error {
 		return err
 	}
 	return c.set(ctx, r)
+}
+
+// Started sets what Create held back of r, if anything, and is for whoever has
+// started the program. The process that prepares a container is a Go program,
+// of up to 8 threads, and the runtime ends it when it cannot have one more;
+// from execve(2) on it is the user's program, with one. Until this call returns
+// that program may have up to 8 tasks as well. Those that it already has stay,
+// as the kernel refuses the next fork and takes none back.
+func (c *Cgroup) Started(ctx context.Context, r *specs.LinuxResources) error {
+	if _, held := startable(r); !held {
+		return nil
+	}
+	return c.set(ctx, &specs.LinuxResources{Pids: r.Pids})
 }
 
 func (c *Cgroup) set(ctx context.Context, r *specs.LinuxResources) error {

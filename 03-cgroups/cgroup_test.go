@@ -118,6 +118,31 @@ func TestPidsLimitStopsAForkBomb(t *testing.T) {
 	}
 }
 
+func TestALimitBelowWhatAStartNeedsComesAfterIt(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(1))}}
+	c := create(t, "pids-one", r)
+	limit := func() uint64 {
+		s, err := c.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Pids.Limit
+	}
+	if n := limit(); n != 8 {
+		t.Errorf("before the start: %d", n)
+	}
+	start(t, c, "sleep")
+	if err := c.Started(t.Context(), r); err != nil || limit() != 1 {
+		t.Errorf("after the start: %d, %v", limit(), err)
+	}
+	// A limit that the start can live under is there from the beginning, and stays.
+	r.Pids.Limit = ptr(int64(8))
+	if err := c.Started(t.Context(), r); err != nil || limit() != 1 {
+		t.Errorf("nothing was held back: %d, %v", limit(), err)
+	}
+}
+
 func TestCPUQuotaThrottles(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
 	c := create(t, "cpu", &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(5000)), Period: ptr(uint64(20000)), Shares: ptr(uint64(512))}})

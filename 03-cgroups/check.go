@@ -108,13 +108,15 @@ func checkPids(p *specs.LinuxPids) error {
 	return nil
 }
 
-// checkStart refuses limits under which no container can start, though a running
-// one may have them.
-func checkStart(r *specs.LinuxResources) error {
+// startable is r with the limits under which a container can be prepared, and
+// whether that differs: see [Cgroup.Started].
+func startable(r *specs.LinuxResources) (_ *specs.LinuxResources, held bool) {
 	if r == nil || r.Pids == nil || r.Pids.Limit == nil || *r.Pids.Limit < 0 || *r.Pids.Limit >= minPids {
-		return nil
+		return r, false
 	}
-	return invalid("pids limit %d: a container needs up to %d tasks to start: give at least that, or set the lower limit when it runs", *r.Pids.Limit, minPids)
+	with, tasks := *r, int64(minPids)
+	with.Pids = &specs.LinuxPids{Limit: &tasks}
+	return &with, true
 }
 
 func checkBlockIO(b *specs.LinuxBlockIO) error {

@@ -31,7 +31,6 @@ func TestLimitsThatMakeNoSense(t *testing.T) {
 		"swap below":                 {memory(specs.LinuxMemory{Limit: ptr(int64(8 << 20)), Swap: ptr(int64(7 << 20))}), "memory+swap limit 7340032 is below the memory limit 8388608: it counts both together, so give at least as much"},
 		"swappiness":                 {memory(specs.LinuxMemory{Swappiness: ptr(uint64(101))}), "swappiness 101: give 0 to 100"},
 		"no tasks":                   {pids(0), "pids limit 0: give the number of tasks, at least 1; -1 is no limit"},
-		"too few tasks to start":     {pids(7), "pids limit 7: a container needs up to 8 tasks to start: give at least that, or set the lower limit when it runs"},
 		"negative tasks":             {pids(-5), "pids limit -5: give the number of tasks, at least 1; -1 is no limit"},
 		"quota below 1 ms":           {cpu(specs.LinuxCPU{Quota: ptr(int64(999))}), "CPU quota 999µs: give at least 1000 (1ms) in each period, which is a hundredth of a CPU by default; -1 is no limit"},
 		"period above 1 s":           {cpu(specs.LinuxCPU{Period: ptr(uint64(1000001))}), "CPU period 1000001µs: give 1000 to 1000000 (1ms to 1s)"},

@@ -83,6 +83,9 @@ func play(name string, args []string) {
 		}
 		ready()
 		io.Copy(io.Discard, os.Stdin)
+	case "user":
+		playUser()
+		ready()
 	case "open":
 		f, err := os.OpenFile(args[0], os.O_RDWR, 0)
 		fmt.Println(err)
@@ -102,6 +105,12 @@ type child struct {
 // for, when the test is.
 func start(t *testing.T, c *cgroups.Cgroup, name string, args ...string) *child {
 	t.Helper()
+	return startAs(t, c, nil, name, args...)
+}
+
+// startAs is start for another user.
+func startAs(t *testing.T, c *cgroups.Cgroup, user *syscall.Credential, name string, args ...string) *child {
+	t.Helper()
 	p := &child{Cmd: exec.Command("/proc/self/exe", args...)}
 	p.Env = append(os.Environ(), role+"="+name, "GOMAXPROCS=2")
 	p.Stderr = os.Stderr
@@ -113,8 +122,9 @@ func start(t *testing.T, c *cgroups.Cgroup, name string, args ...string) *child 
 		t.Fatal(err)
 	}
 	err = c.Spawn(t.Context(), func(dir *os.File) error {
+		p.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 		if dir != nil {
-			p.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+			p.SysProcAttr.UseCgroupFD, p.SysProcAttr.CgroupFD = true, int(dir.Fd())
 		}
 		return p.Start()
 	})

@@ -140,10 +140,23 @@ func (c *Cgroup) enable(ctx context.Context, parents, controllers []string) erro
 	return nil
 }
 
-// Available returns the controllers that the root of the mounted tree can give
-// to its children.
+// Available returns the controllers that the cgroup's parents can give to it:
+// those of the outermost parent that this process may write to. For root that
+// is the root of the tree, for an ordinary user what was delegated to him.
 func (c *Cgroup) Available() ([]string, error) {
-	s, err := cgroupfs.ReadString(c.mount.Dir + "/cgroup.controllers")
+	outermost := c.mount.Dir
+	for dir := filepath.Dir(c.dir); len(dir) > len(c.mount.Dir); dir = filepath.Dir(dir) {
+		if unix.Access(c.mount.Dir+"/cgroup.subtree_control", unix.W_OK) == nil {
+			break
+		}
+		err := unix.Access(dir+"/cgroup.subtree_control", unix.W_OK)
+		if err == nil {
+			outermost = dir
+		} else if err != unix.ENOENT {
+			break
+		}
+	}
+	s, err := cgroupfs.ReadString(outermost + "/cgroup.controllers")
 	return strings.Fields(s), err
 }
 

@@ -71,7 +71,7 @@ func TestTheStatusIsTheProgramsOwn(t *testing.T) {
 			t.Errorf("%s: %d, %v", command, status, err)
 		}
 	}
-	if status, err := stat([]string{"limit-test"}); status != 1 || err == nil || err.Error() != "no cgroup /drydock/limit-test" {
+	if status, err := stat(t.Context(), []string{"limit-test"}); status != 1 || err == nil || err.Error() != "no cgroup /drydock/limit-test" {
 		t.Errorf("stat of what is gone: %d, %v", status, err)
 	}
 }
