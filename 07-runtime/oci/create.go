@@ -27,7 +27,11 @@ type CreateOptions struct {
 	Bundle        string
 	ConsoleSocket string // path of the Unix socket that receives the terminal's master
 	PidFile       string // receives the process id, in decimal
-	PreserveFDs   int    // how many descriptors, from 3 on, the program gets
+	ListenFDs     int    // how many descriptors, from 3 on, are sockets for the program (sd_listen_fds(3))
+	PreserveFDs   int    // how many descriptors, from those on, the program gets
+	NotifySocket  string // path of the socket that is told when the program is ready (sd_notify(3))
+	NoPivot       bool   // leave the old root behind by a move instead of pivot_root(2), which cannot leave a ramdisk
+	NoNewKeyring  bool   // keep the caller's session keyring
 }
 
 // Create makes a container that waits to be started. Its process outlives the
@@ -69,10 +73,15 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := c.make(ctx, spec, opt, socket, fifo)
+	p, err := c.make(ctx, spec, opt, socket, fifo, r.Rootless)
 	if err != nil {
 		c.release()
 		return nil, nil, err
+	}
+	if r.Warn != nil {
+		for _, w := range p.Warnings {
+			r.Warn(w)
+		}
 	}
 	return c, p, nil
 }
@@ -112,7 +121,12 @@ func cgroupPath(spec *specs.Spec, id string) string {
 }
 
 // make does the work of create, and undoes it where it fails.
-func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOptions, console *os.File, fifo bool) (p *namespaces.Process, err error) {
+func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOptions, console *os.File, fifo, rootless bool) (p *namespaces.Process, err error) {
+	files, err := handedOver(spec, opt)
+	if err != nil {
+		os.RemoveAll(c.dir)
+		return nil, err
+	}
 	var cgroup *cgroups.Cgroup
 	defer func() {
 		if err == nil {
@@ -134,23 +148,33 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	if err := c.save(); err != nil {
 		return nil, err
 	}
-	if cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources); err != nil {
+	cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
+	switch {
+	case err == nil:
+		c.CgroupMade = true
+		if err := c.save(); err != nil {
+			return nil, err
+		}
+	case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
 		return nil, err
 	}
-	c.CgroupMade = true
-	if err := c.save(); err != nil {
-		return nil, err
+	if opt.NotifySocket != "" {
+		if err := c.makeNotify(spec); err != nil {
+			return nil, err
+		}
 	}
 	o := namespaces.Options{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console,
-		State: new(c.hookState(0, specs.StateCreating)),
-		Spawn: cgroup.Spawn,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console, Files: files,
+		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot,
+	}
+	if cgroup != nil {
+		o.Spawn = cgroup.Spawn
+	}
+	if !opt.NoNewKeyring {
+		o.Keyring = "_ses." + c.ID
 	}
 	if spec.Hooks != nil {
 		o.Prestart = func(pid int) error { return c.createRuntimeHooks(ctx, spec.Hooks, pid) }
-	}
-	for fd := 3; fd < 3+opt.PreserveFDs; fd++ {
-		o.Files = append(o.Files, os.NewFile(uintptr(fd), "preserved"))
 	}
 	if fifo {
 		if err := c.makeFifo(ctx, spec); err != nil {
@@ -171,6 +195,30 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 		}
 	}
 	return p, nil
+}
+
+// handedOver returns the caller's descriptors that the program gets, and adds
+// the variables that tell it of those that are sockets.
+func handedOver(spec *specs.Spec, opt CreateOptions) ([]*os.File, error) {
+	var files []*os.File
+	last := 3 + opt.ListenFDs + opt.PreserveFDs
+	for fd := 3; fd < last; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return nil, fmt.Errorf("unable to stat preserved-fd %d (of %d): %w", fd, last-3, err)
+		}
+		files = append(files, os.NewFile(uintptr(fd), "preserved"))
+	}
+	if opt.ListenFDs > 0 {
+		spec.Process.Env = append(spec.Process.Env, "LISTEN_FDS="+strconv.Itoa(opt.ListenFDs), "LISTEN_PID=1")
+	}
+	return files, nil
+}
+
+// limited reports whether a cgroup is asked for: devices alone are not a limit
+// that an ordinary user could set.
+func limited(r *specs.LinuxResources) bool {
+	return r != nil && (r.Memory != nil || r.CPU != nil || r.Pids != nil || r.BlockIO != nil || r.Network != nil ||
+		len(r.HugepageLimits)+len(r.Rdma)+len(r.Unified) > 0)
 }
 
 func (c *container) createRuntimeHooks(ctx context.Context, hooks *specs.Hooks, pid int) error {

@@ -12,6 +12,7 @@ var (
 	ErrExists     = failure{"container with given ID already exists", errdefs.ErrAlreadyExists}
 	ErrNotExist   = failure{"container does not exist", errdefs.ErrNotFound}
 	ErrNotRunning = failure{"container not running", errdefs.ErrFailedPrecondition}
+	ErrNotPaused  = failure{"container not paused", errdefs.ErrFailedPrecondition}
 	ErrRunning    = failure{"cannot start an already running container", errdefs.ErrFailedPrecondition}
 	ErrStopped    = failure{"cannot start a container that has stopped", errdefs.ErrFailedPrecondition}
 	ErrInvalidID  = failure{"invalid container ID format", errdefs.ErrInvalidArgument}

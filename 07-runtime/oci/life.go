@@ -21,8 +21,10 @@ import (
 // that hangs in the kernel takes so long.
 const endTime = 10 * time.Second
 
-// Start lets the process of a created container execute its program.
-func (r Runtime) Start(ctx context.Context, id string) error {
+// Start lets the process of a created container execute its program. With a
+// notification socket it returns when the program has said that it is ready,
+// or has ended, and passes the word on.
+func (r Runtime) Start(ctx context.Context, id, notifySocket string) error {
 	c, err := r.hold(id)
 	if c != nil {
 		defer c.release()
@@ -30,12 +32,21 @@ func (r Runtime) Start(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	switch c.status() {
+	switch status := c.status(); status {
 	case specs.StateCreated:
 	case specs.StateRunning:
 		return ErrRunning
-	default:
+	case specs.StateStopped:
 		return ErrStopped
+	default:
+		return fmt.Errorf("cannot start a container in the %s state: %w", status, errdefs.ErrFailedPrecondition)
+	}
+	var n *notification
+	if notifySocket != "" && c.Notify {
+		if n, err = c.listenNotify(notifySocket); err != nil {
+			return err
+		}
+		defer n.close()
 	}
 	err = namespaces.Start(ctx, c.fifo())
 	if err != nil && !errors.Is(err, namespaces.ErrNotWaiting) {
@@ -48,7 +59,11 @@ func (r Runtime) Start(ctx context.Context, id string) error {
 	if err != nil {
 		return ErrRunning
 	}
-	return c.poststart(ctx)
+	if err := c.poststart(ctx); err != nil || n == nil {
+		return err
+	}
+	c.release()
+	return n.relay(ctx, c)
 }
 
 // poststart runs the hooks that see the container running.
@@ -76,6 +91,9 @@ func (r Runtime) Signal(ctx context.Context, id string, signal unix.Signal, all 
 		return ErrNotRunning
 	} else if err != nil {
 		return fmt.Errorf("send signal %d to process %d: %w", signal, c.Pid, err)
+	}
+	if signal == unix.SIGKILL {
+		return c.thaw(ctx)
 	}
 	return nil
 }
@@ -132,7 +150,7 @@ func (r Runtime) Processes(id string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := cgroups.Load(c.Cgroup)
+	g, err := c.cgroup()
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +175,7 @@ func (r Runtime) Delete(ctx context.Context, id string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if status := c.status(); status == specs.StateRunning && !force {
+	if status := c.status(); (status == specs.StateRunning || status == StatePaused) && !force {
 		return fmt.Errorf("cannot delete container %s that is not stopped: %s: %w", id, status, errdefs.ErrFailedPrecondition)
 	}
 	return c.remove(ctx)
@@ -168,7 +186,7 @@ func (r Runtime) Delete(ctx context.Context, id string, force bool) error {
 func (c *container) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	if err := c.end(); err != nil {
+	if err := c.end(ctx); err != nil {
 		return err
 	}
 	g, err := cgroups.Load(c.Cgroup)
@@ -191,7 +209,7 @@ func (c *container) remove(ctx context.Context) error {
 }
 
 // end kills the first process and waits until it has gone.
-func (c *container) end() error {
+func (c *container) end(ctx context.Context) error {
 	pidfd, err := c.open()
 	if err == ErrNotRunning {
 		return nil
@@ -202,6 +220,9 @@ func (c *container) end() error {
 	defer unix.Close(pidfd)
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("kill process %d: %w", c.Pid, err)
+	}
+	if err := c.thaw(ctx); err != nil {
+		return err
 	}
 	// A pidfd becomes readable when its process ends, also for who is not its parent.
 	gone := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}

@@ -51,17 +51,34 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 			return undo(err)
 		}
 	}
+	var n *notification
+	if c.Notify {
+		if n, err = c.listenNotify(opt.NotifySocket); err != nil {
+			return undo(err)
+		}
+		defer n.close()
+	}
 	if err := p.Start(ctx); err != nil {
 		return undo(err)
 	}
 	if err := c.poststart(ctx); err != nil {
 		return undo(err)
 	}
+	// Others may look at it, and delete it, while it runs.
+	c.release()
+	if n != nil && opt.Detach {
+		if err := n.relay(ctx, c); err != nil {
+			return 0, err
+		}
+	}
 	if opt.Detach {
 		return 0, p.Release()
 	}
-	// Others may look at it, and delete it, while it runs.
-	c.release()
+	if n != nil {
+		relayed := make(chan error, 1)
+		go func() { relayed <- n.relay(ctx, c) }()
+		defer func() { err = errors.Join(err, <-relayed) }() // it ends with the container
+	}
 
 	stop := forward(p, relay)
 	state, err := p.Wait()

@@ -18,6 +18,12 @@ const chapter explain.Chapter = 7
 // A Runtime is a directory of containers. It need not exist.
 type Runtime struct {
 	Root string
+	// Rootless has a container do without a cgroup where none can be made and
+	// its config asks for no limits: an ordinary user owns none.
+	Rootless bool
+	// Warn is told what was asked for, is not essential, and could not be had.
+	// It may be nil.
+	Warn func(string)
 }
 
 // container is one container during one invocation.

@@ -40,6 +40,9 @@ type record struct {
 	Cgroup     string `json:"cgroup"`
 	CgroupMade bool   `json:"cgroupMade"`
 
+	// Notify: the program says when it is ready, at a socket in ROOT/ID/notify.
+	Notify bool `json:"notify,omitempty"`
+
 	Poststart []specs.Hook `json:"poststart,omitempty"`
 	Poststop  []specs.Hook `json:"poststop,omitempty"`
 }
@@ -106,6 +109,9 @@ func (c *container) status() specs.ContainerState {
 		return specs.StateCreating
 	case c.Pid == 0 || startTime(c.Pid) != c.StartTime:
 		return specs.StateStopped
+	}
+	if c.paused() {
+		return StatePaused
 	}
 	if _, err := os.Lstat(c.fifo()); err == nil {
 		return specs.StateCreated

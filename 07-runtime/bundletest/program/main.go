@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -108,7 +109,12 @@ func main() {
 		}
 		host, _ := os.Hostname()
 		fmt.Fprintf(f, "%s %s %s %v %s\n", args[1], state.ID, state.Status, state.Pid != 0, host)
-	case "eat": // memory, without end
+	case "eat-when-told", "eat": // memory, without end; when told: by SIGUSR2
+		if verb != "eat" {
+			c := make(chan os.Signal, 1)
+			signal.Notify(c, unix.SIGUSR2)
+			<-c
+		}
 		for all := [][]byte{}; ; {
 			b := make([]byte, 1<<20)
 			for i := range b {
@@ -131,6 +137,27 @@ func main() {
 				fmt.Println(e.Name())
 			}
 		}
+	case "keyring": // the name of the session keyring
+		description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, unix.KEY_SPEC_SESSION_KEYRING)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(description[strings.LastIndexByte(description, ';')+1:])
+	case "notify": // says that it is ready, and sleeps
+		c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+		if err == nil {
+			_, err = c.Write([]byte("STATUS=soon"))
+		}
+		if err == nil {
+			_, err = c.Write([]byte("READY=1\n"))
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		signal.Notify(make(chan os.Signal, 1), unix.SIGUSR2)
+		select {}
 	case "link": // where a symbolic link leads
 		to, err := os.Readlink(args[0])
 		fmt.Println(to, err)

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
+	"fmt"
+	"os"
+	"strconv"
 
 	"drydock.example/07-runtime/oci"
 )
@@ -13,26 +15,36 @@ import (
 func create(ctx context.Context, g *global, args []string) error {
 	fs := options("create")
 	var opt oci.CreateOptions
-	noPivot := createOptions(fs, &opt)
+	createOptions(fs, &opt)
 	rest, err := parse(fs, args, "<container-id>", 1, 1)
 	if err != nil {
 		return err
 	}
-	if *noPivot {
-		return errNoPivot
+	fromService(&opt)
+	if err := g.Create(ctx, rest[0], opt); err != nil {
+		return fmt.Errorf("%s create failed: %w", name, err)
 	}
-	return g.Create(ctx, rest[0], opt)
+	return nil
 }
 
-var errNoPivot = errors.New("--no-pivot: not supported: without pivot_root a container can leave its root directory")
-
 // createOptions are those that create and run share.
-func createOptions(fs *flag.FlagSet, opt *oci.CreateOptions) (noPivot *bool) {
+func createOptions(fs *flag.FlagSet, opt *oci.CreateOptions) {
 	fs.StringVar(&opt.Bundle, "bundle", ".", "the bundle's directory")
 	fs.StringVar(&opt.Bundle, "b", ".", "the bundle's directory")
 	fs.StringVar(&opt.ConsoleSocket, "console-socket", "", "Unix socket that receives the terminal's master")
 	fs.StringVar(&opt.PidFile, "pid-file", "", "file that receives the process id")
-	fs.IntVar(&opt.PreserveFDs, "preserve-fds", 0, "how many descriptors, from 3 on, the program gets")
-	fs.Bool("no-new-keyring", false, "accepted for runc's sake: no session keyring is made")
-	return fs.Bool("no-pivot", false, "not supported")
+	fs.IntVar(&opt.PreserveFDs, "preserve-fds", 0, "how many further descriptors the program gets, beside its streams and LISTEN_FDS")
+	fs.BoolVar(&opt.NoNewKeyring, "no-new-keyring", false, "keep the caller's session keyring")
+	fs.BoolVar(&opt.NoPivot, "no-pivot", false, "do not use pivot_root, which cannot leave a ramdisk")
+}
+
+// fromService adds what a service manager tells in the environment: sockets
+// that it has opened (sd_listen_fds(3)), and where to say that all is ready.
+func fromService(opt *oci.CreateOptions) {
+	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		if n, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && n > 0 {
+			opt.ListenFDs = n
+		}
+	}
+	opt.NotifySocket = os.Getenv("NOTIFY_SOCKET")
 }

@@ -7,8 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func list(_ context.Context, g *global, args []string) error {
@@ -26,8 +30,9 @@ func list(_ context.Context, g *global, args []string) error {
 	if err != nil {
 		return err
 	}
+	users := userNames()
 	for i := range states {
-		states[i].Owner = "root"
+		states[i].Owner = g.owner(states[i].ID, users)
 	}
 	switch {
 	case quiet:
@@ -45,5 +50,18 @@ func list(_ context.Context, g *global, args []string) error {
 		}
 		return w.Flush()
 	}
-	return fmt.Errorf("--format %q: want table or json", format)
+	return errFormat
+}
+
+// owner names the user who made a container.
+func (g *global) owner(id string, users map[string]string) string {
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(g.Root, id), &st); err != nil {
+		return "" // deleted meanwhile
+	}
+	uid := strconv.Itoa(int(st.Uid))
+	if name, ok := users[uid]; ok {
+		return name
+	}
+	return "#" + uid
 }

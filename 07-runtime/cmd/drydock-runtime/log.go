@@ -33,6 +33,19 @@ func (c *complaints) error(err error) {
 	c.write(os.Stderr, "error", err.Error())
 }
 
+func (c *complaints) warning(text string) {
+	w := os.Stderr
+	if c.path != "" {
+		f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if err != nil {
+			return // the error that ends the command says so
+		}
+		defer f.Close()
+		w = f
+	}
+	c.write(w, "warning", text)
+}
+
 // write writes one entry as logrus does, which is what callers parse.
 func (c *complaints) write(w io.Writer, level, text string) {
 	now := time.Now().Format(time.RFC3339)

@@ -16,8 +16,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
-	"strings"
+	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -44,16 +45,22 @@ type command struct {
 }
 
 var commands = []command{
+	{"checkpoint", "not supported", notSupported("checkpoint")},
 	{"create", "create a container", create},
 	{"delete", "delete a container and all that belongs to it", remove},
+	{"events", "show a container's statistics and when its memory runs out", events},
 	{"features", "show what this runtime supports", features},
 	{"kill", "send a signal to a container (default: SIGTERM)", kill},
 	{"list", "list the containers below --root", list},
+	{"pause", "stop all processes of a container where they are", pause},
 	{"ps", "list the processes of a container", ps},
+	{"restore", "not supported", notSupported("restore")},
+	{"resume", "let the processes of a paused container go on", resume},
 	{"run", "create and run a container", run},
 	{"spec", "write a config.json to start from", spec},
 	{"start", "execute the program of a created container", start},
 	{"state", "show the state of a container", state},
+	{"update", "change a container's limits", update},
 }
 
 // exitStatus is the error of a command whose program ended with another status
@@ -83,15 +90,16 @@ func main() {
 
 func (g *global) main(args []string) error {
 	var debug, systemd, showVersion, narrate bool
+	var rootless string
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.StringVar(&g.Root, "root", "/run/"+name, "directory that keeps the containers' state")
+	fs.StringVar(&g.Root, "root", defaultRoot(), "directory that keeps the containers' state")
 	fs.StringVar(&g.log.path, "log", "", "file for errors, beside standard error")
 	fs.StringVar(&g.log.format, "log-format", "text", "text or json")
 	fs.BoolVar(&debug, "debug", false, "write each kernel call to the log")
 	fs.BoolVar(&narrate, "explain", false, "show each kernel call and why it is made")
 	fs.BoolVar(&systemd, "systemd-cgroup", false, "have systemd make the cgroups")
-	fs.String("rootless", "auto", "accepted for runc's sake: it is found out")
+	fs.StringVar(&rootless, "rootless", "auto", "true: do without cgroups where they cannot be had; false, or auto: when this user is not root")
 	fs.BoolVar(&showVersion, "version", false, "print the version")
 	fs.BoolVar(&showVersion, "v", false, "print the version")
 	switch err := fs.Parse(args); {
@@ -111,6 +119,13 @@ func (g *global) main(args []string) error {
 		usage(os.Stdout, fs)
 		return nil
 	}
+	if g.Rootless = os.Geteuid() != 0; rootless != "auto" {
+		var err error
+		if g.Rootless, err = strconv.ParseBool(rootless); err != nil {
+			return fmt.Errorf("--rootless %q: want true, false or auto", rootless)
+		}
+	}
+	g.Warn = g.log.warning
 	ctx, _ := explain.FromEnv(context.Background())
 	if narrate {
 		ctx = explain.With(ctx, explain.Text(os.Stderr))
@@ -123,6 +138,15 @@ func (g *global) main(args []string) error {
 		}
 	}
 	return fmt.Errorf("there is no command %q: see %s help", fs.Arg(0), name)
+}
+
+// defaultRoot is where the state is kept until the machine ends; an ordinary
+// user has a directory of that kind too (XDG base directory specification).
+func defaultRoot() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
+		return filepath.Join(dir, name)
+	}
+	return "/run/" + name
 }
 
 func usage(w io.Writer, fs *flag.FlagSet) {
@@ -147,12 +171,7 @@ func options(command string) *flag.FlagSet {
 func parse(fs *flag.FlagSet, args []string, what string, least, most int) ([]string, error) {
 	var rest []string
 	for {
-		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
-			fmt.Printf("Usage: %s %s [options] %s\n", name, fs.Name(), what)
-			fs.SetOutput(os.Stdout)
-			fs.PrintDefaults()
-			return nil, err
-		} else if err != nil {
+		if err := parseOptions(fs, args, what); err != nil {
 			return nil, err
 		}
 		if args = fs.Args(); len(args) == 0 {
@@ -160,11 +179,33 @@ func parse(fs *flag.FlagSet, args []string, what string, least, most int) ([]str
 		}
 		rest, args = append(rest, args[0]), args[1:]
 	}
-	if len(rest) >= least && len(rest) <= most {
+	switch {
+	case len(rest) >= least && len(rest) <= most:
 		return rest, nil
-	}
-	if least == most {
-		return nil, fmt.Errorf("%s: %q requires exactly %d argument(s): %s", name, fs.Name(), least, strings.TrimSpace(what))
+	case least == most:
+		return nil, fmt.Errorf("%s: %q requires exactly %d argument(s): %s", name, fs.Name(), least, what)
 	}
 	return nil, fmt.Errorf("%s: %q requires %d to %d arguments: %s", name, fs.Name(), least, most, what)
+}
+
+// parseFirst is parse where the options end at the first argument, because
+// those of another program follow.
+func parseFirst(fs *flag.FlagSet, args []string, what string, least int) ([]string, error) {
+	if err := parseOptions(fs, args, what); err != nil {
+		return nil, err
+	}
+	if fs.NArg() < least {
+		return nil, fmt.Errorf("%s: %q requires a minimum of %d argument(s): %s", name, fs.Name(), least, what)
+	}
+	return fs.Args(), nil
+}
+
+func parseOptions(fs *flag.FlagSet, args []string, what string) error {
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Printf("Usage: %s %s [options] %s\n", name, fs.Name(), what)
+		fs.SetOutput(os.Stdout)
+		fs.PrintDefaults()
+	}
+	return err
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"drydock.example/07-runtime/oci"
 )
@@ -11,7 +12,7 @@ import (
 func run(ctx context.Context, g *global, args []string) error {
 	fs := options("run")
 	var opt oci.RunOptions
-	noPivot := createOptions(fs, &opt.CreateOptions)
+	createOptions(fs, &opt.CreateOptions)
 	fs.BoolVar(&opt.Detach, "detach", false, "return when the program runs")
 	fs.BoolVar(&opt.Detach, "d", false, "return when the program runs")
 	fs.BoolVar(&opt.Keep, "keep", false, "keep the container when it has stopped")
@@ -20,12 +21,13 @@ func run(ctx context.Context, g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *noPivot {
-		return errNoPivot
-	}
+	fromService(&opt.CreateOptions)
 	status, err := g.Run(ctx, rest[0], opt)
-	if err == nil && status != 0 {
+	if err != nil {
+		return fmt.Errorf("%s run failed: %w", name, err)
+	}
+	if status != 0 {
 		return exitStatus(status)
 	}
-	return err
+	return nil
 }

@@ -1,0 +1,293 @@
+//go:build linux
+
+package oci_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"drydock.example/01-chroot/hosttest"
+	"drydock.example/07-runtime/bundletest"
+	"drydock.example/07-runtime/oci"
+)
+
+// cgroupFile reads a file of the container's cgroup, by its name on v1 or on v2.
+func (b *bundle) cgroupFile(v1, v2 string) string {
+	b.t.Helper()
+	for _, pattern := range []string{"/sys/fs/cgroup/*" + hosttest.Cgroup() + "/" + b.id + "/" + v1, "/sys/fs/cgroup" + hosttest.Cgroup() + "/" + b.id + "/" + v2} {
+		if files, _ := filepath.Glob(pattern); len(files) > 0 {
+			text, err := os.ReadFile(files[0])
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return strings.TrimSpace(string(text))
+		}
+	}
+	b.t.Fatalf("the cgroup has neither %s nor %s", v1, v2)
+	return ""
+}
+
+func TestPause(t *testing.T) {
+	b := newBundle(t, "signals")
+	b.refuses("container does not exist", "pause", b.id)
+	b.must("run", "--detach", b.id)
+	pid := b.state().Pid
+	b.refuses("container not paused", "resume", b.id)
+	b.must("pause", b.id)
+	if s := b.state(); s.Status != oci.StatePaused || s.Pid != pid {
+		t.Errorf("paused: %+v", s)
+	}
+	if out := b.must("list"); !strings.Contains(out, " paused ") {
+		t.Errorf("list: %s", out)
+	}
+	b.must("pause", b.id) // twice is as good as once
+	b.refuses("that is not stopped: paused", "delete", b.id)
+	b.must("kill", b.id, "TERM") // seen when it goes on
+	b.must("resume", b.id)
+	b.wait(pid)
+	b.refuses("container not running", "pause", b.id)
+}
+
+func TestAPausedContainerCanBeKilledAndDeleted(t *testing.T) {
+	for _, end := range [][]string{{"kill", "ID", "KILL"}, {"kill", "--all", "ID", "KILL"}, {"delete", "--force", "ID"}} {
+		t.Run(strings.Join(end, " "), func(t *testing.T) {
+			b := newBundle(t, "sleep")
+			b.must("run", "--detach", b.id)
+			pid := b.state().Pid
+			b.must("pause", b.id)
+			end[slices.Index(end, "ID")] = b.id
+			b.must(end...)
+			b.wait(pid)
+			if !zombie(pid) {
+				t.Errorf("process %d lives", pid)
+			}
+		})
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.refuses("container does not exist", "update", "--pids-limit", "10", b.id)
+	b.must("run", "--detach", b.id)
+	pid := b.state().Pid
+	b.must("update", "--memory", "64m", "--pids-limit", "20", "--cpu-quota", "50000", "--cpu-period", "100000", b.id)
+	for _, limit := range []struct{ v1, v2, want1, want2 string }{
+		{"memory.limit_in_bytes", "memory.max", "67108864", "67108864"},
+		{"pids.max", "pids.max", "20", "20"},
+		{"cpu.cfs_quota_us", "cpu.max", "50000", "50000 100000"},
+	} {
+		if got := b.cgroupFile(limit.v1, limit.v2); got != limit.want1 && got != limit.want2 {
+			t.Errorf("%s is %s, want %s", limit.v1, got, limit.want1)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "limits")
+	if err := os.WriteFile(file, []byte(`{"pids": {"limit": 30}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.must("update", "--resources", file, b.id)
+	if got := b.cgroupFile("pids.max", "pids.max"); got != "30" {
+		t.Errorf("pids.max is %s", got)
+	}
+	c := b.command("update", "-r", "-", b.id)
+	c.Stdin = strings.NewReader(`{"pids": {"limit": -1}}`)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := b.cgroupFile("pids.max", "pids.max"); got != "max" {
+		t.Errorf("pids.max is %s", got)
+	}
+	if got := b.cgroupFile("memory.limit_in_bytes", "memory.max"); got != "67108864" {
+		t.Errorf("what was not mentioned has changed: memory limit %s", got)
+	}
+	b.refuses("invalid value \"much\" for flag -memory", "update", "--memory", "much", b.id)
+	b.refuses("unexpected EOF", "update", "-r", brokenFile(t), b.id)
+	b.must("kill", b.id, "KILL")
+	b.wait(pid)
+	b.refuses("container not running", "update", "--pids-limit", "10", b.id)
+}
+
+func brokenFile(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "broken")
+	if err := os.WriteFile(path, []byte(`{"pids"`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestStats(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.refuses("container does not exist", "events", "--stats", b.id)
+	b.must("run", "--detach", b.id)
+	pid := b.state().Pid
+	var e struct {
+		Type, ID string
+		Data     struct {
+			CPU    struct{ Usage struct{ Total uint64 } }
+			Memory struct{ Usage struct{ Usage, Limit uint64 } }
+			Pids   struct{ Current uint64 }
+		}
+	}
+	out := b.must("events", "--stats", b.id)
+	if err := json.Unmarshal([]byte(out), &e); err != nil || e.Type != "stats" || e.ID != b.id {
+		t.Fatalf("%s: %v", out, err)
+	}
+	if d := e.Data; d.CPU.Usage.Total == 0 || d.Memory.Usage.Usage == 0 || d.Memory.Usage.Limit == 0 || d.Pids.Current == 0 {
+		t.Errorf("stats: %s", out)
+	}
+	b.refuses("duration interval must be greater than 0", "events", "--interval", "0s", b.id)
+	b.must("kill", b.id, "KILL")
+	b.wait(pid)
+	b.refuses("is not running", "events", "--stats", b.id)
+}
+
+func TestEvents(t *testing.T) {
+	b := newBundle(t, "eat-when-told")
+	limit := int64(32 << 20)
+	b.spec.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}
+	b.must("run", "--detach", b.id)
+	c := b.command("events", "--interval", "50ms", b.id)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var e struct{ Type, ID string }
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.ID != b.id {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		if seen[e.Type]++; seen["stats"] == 2 && e.Type == "stats" {
+			b.must("kill", b.id, "USR2") // now it eats, until it is killed
+		}
+	}
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	if seen["oom"] == 0 || seen["stats"] < 2 {
+		t.Errorf("events: %v", seen)
+	}
+}
+
+func TestPs(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.must("run", "--detach", b.id)
+	out := b.must("ps", b.id)
+	row := fmt.Sprintf(`^UID +PID +PPID +C +STIME +TTY +TIME +CMD\nroot +%d +\d+ +\d+ +\S+ +\? +00:00:0\d +%s sleep\n$`, b.state().Pid, bundletest.Program)
+	if !regexp.MustCompile(row).MatchString(out) {
+		t.Errorf("ps:\n%s", out)
+	}
+	b.refuses("invalid format option", "ps", "--format", "xml", b.id)
+	b.refuses("invalid format option", "list", "--format", "xml")
+}
+
+func TestPsWithOptions(t *testing.T) {
+	hosttest.Require(t, hosttest.Program("ps"))
+	b := newBundle(t, "sleep")
+	b.must("run", "--detach", b.id)
+	out := b.must("ps", b.id, "-e", "-o", "pid,comm")
+	if got := strings.Join(strings.Fields(out), " "); got != fmt.Sprintf("PID COMMAND %d program", b.state().Pid) {
+		t.Errorf("ps:\n%s", out)
+	}
+	b.refuses("couldn't find PID field", "ps", b.id, "-e", "-o", "comm")
+}
+
+func TestCheckpointIsNotSupported(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.refuses("checkpoint: not supported", "checkpoint", "--image-path", "/x", b.id)
+	b.refuses("restore: not supported", "restore", b.id)
+}
+
+func TestNoPivot(t *testing.T) {
+	b := newBundle(t, "read-file", "/etc/plain")
+	if out := b.must("run", "--no-pivot", b.id); out != "plain" {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestSessionKeyring(t *testing.T) {
+	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); err == unix.ENOSYS {
+		t.Skip("this kernel has no keys")
+	}
+	b := newBundle(t, "keyring")
+	if out := b.must("run", b.id); out != "_ses."+b.id+"\n" {
+		t.Errorf("a new one: %q", out)
+	}
+	if out := b.must("run", "--no-new-keyring", b.id); strings.HasPrefix(out, "_ses."+b.id) {
+		t.Errorf("the caller's: %q", out)
+	}
+}
+
+func TestListenFDs(t *testing.T) {
+	b := newBundle(t, "env")
+	c := b.command("run", "--preserve-fds", "1", b.id)
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.ExtraFiles = []*os.File{f, f}
+	// A shell knows the process id that the runtime will have.
+	c.Path, c.Args = "/bin/sh", append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh"}, c.Args...)
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "LISTEN_FDS=1\nLISTEN_PID=1\n") {
+		t.Errorf("%s%v", out, err)
+	}
+	b.refuses("unable to stat preserved-fd", "run", "--preserve-fds", "100", b.id)
+}
+
+func TestNotifySocket(t *testing.T) {
+	for _, way := range [][]string{{"run", "--detach"}, {"create"}} {
+		t.Run(way[0], func(t *testing.T) {
+			b := newBundle(t, "notify")
+			path := filepath.Join(t.TempDir(), "s")
+			host, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer host.Close()
+			t.Setenv("NOTIFY_SOCKET", path)
+			b.must(append(way, b.id)...)
+			if way[0] == "create" {
+				b.must("start", b.id)
+			}
+			buf := make([]byte, 100)
+			n, err := host.Read(buf)
+			if want := fmt.Sprintf("READY=1\nMAINPID=%d\n", b.state().Pid); err != nil || string(buf[:n]) != want {
+				t.Errorf("the host hears %q, %v; want %q", buf[:n], err, want)
+			}
+		})
+	}
+}
+
+func TestLimitsThatMayNotBeRaised(t *testing.T) {
+	var have unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &have); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: have.Cur, Max: have.Max + 1}); err == nil {
+		t.Skip("this process may raise its limits")
+	}
+	b := newBundle(t, "read-file", "/proc/self/limits")
+	b.spec.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: have.Max + 1, Hard: have.Max + 1}}
+	b.spec.Process.OOMScoreAdj = new(-1000)
+	out := b.must("run", b.id)
+	if !strings.Contains(out, "level=warning msg=\"process.rlimits: RLIMIT_NOFILE") || !regexp.MustCompile(fmt.Sprintf(`Max open files +%d +%[1]d `, have.Max)).MatchString(out) {
+		t.Errorf("%s", out)
+	}
+	if !strings.Contains(out, "process.oomScoreAdj") {
+		t.Errorf("no word of the OOM score: %s", out)
+	}
+}

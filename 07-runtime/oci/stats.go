@@ -1,0 +1,103 @@
+//go:build linux
+
+package oci
+
+import (
+	cgroups "drydock.example/03-cgroups"
+)
+
+// Stats is what a container has used, in the form that runc prints: sizes in
+// bytes, times in nanoseconds. A limit that is not set is 2⁶⁴-1.
+type Stats struct {
+	CPU     CPUStats            `json:"cpu"`
+	CPUSet  struct{}            `json:"cpuset"`
+	Memory  MemoryStats         `json:"memory"`
+	Pids    PidsStats           `json:"pids"`
+	BlkIO   BlkIOStats          `json:"blkio"`
+	Hugetlb map[string]struct{} `json:"hugetlb"`
+	RDT     struct{}            `json:"intel_rdt"`
+
+	NetworkInterfaces []struct{} `json:"network_interfaces"`
+}
+
+// CPUStats is processor time, and how often the quota was used up.
+type CPUStats struct {
+	Usage struct {
+		Total  uint64   `json:"total,omitempty"`
+		PerCPU []uint64 `json:"percpu,omitempty"`
+		Kernel uint64   `json:"kernel"`
+		User   uint64   `json:"user"`
+	} `json:"usage"`
+	Throttling struct {
+		Periods          uint64 `json:"periods,omitempty"`
+		ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
+		ThrottledTime    uint64 `json:"throttledTime,omitempty"`
+	} `json:"throttling"`
+}
+
+// MemoryStats counts memory with the page cache, and memory and swap together.
+type MemoryStats struct {
+	Cache uint64            `json:"cache,omitempty"`
+	Usage MemoryEntry       `json:"usage"`
+	Swap  MemoryEntry       `json:"swap"`
+	Raw   map[string]uint64 `json:"raw,omitempty"` // memory.stat as it is
+}
+
+// MemoryEntry is one counter and its limit.
+type MemoryEntry struct {
+	Limit   uint64 `json:"limit"`
+	Usage   uint64 `json:"usage,omitempty"`
+	Max     uint64 `json:"max,omitempty"`
+	Failcnt uint64 `json:"failcnt"`
+}
+
+// PidsStats counts tasks.
+type PidsStats struct {
+	Current uint64 `json:"current,omitempty"`
+	Limit   uint64 `json:"limit,omitempty"`
+}
+
+// BlkIOStats are bytes and requests, for each device and operation.
+type BlkIOStats struct {
+	IOServiceBytesRecursive []BlkIOEntry `json:"ioServiceBytesRecursive,omitempty"`
+	IOServicedRecursive     []BlkIOEntry `json:"ioServicedRecursive,omitempty"`
+}
+
+// BlkIOEntry is one counter of a device.
+type BlkIOEntry struct {
+	Major uint64 `json:"major,omitempty"`
+	Minor uint64 `json:"minor,omitempty"`
+	Op    string `json:"op,omitempty"`
+	Value uint64 `json:"value,omitempty"`
+}
+
+func newStats(k cgroups.Stats) *Stats {
+	s := &Stats{Hugetlb: map[string]struct{}{}}
+	s.CPU.Usage.Total, s.CPU.Usage.PerCPU = uint64(k.CPU.Usage), k.CPU.PerCPU
+	s.CPU.Usage.Kernel, s.CPU.Usage.User = uint64(k.CPU.System), uint64(k.CPU.User)
+	s.CPU.Throttling.Periods, s.CPU.Throttling.ThrottledPeriods = k.CPU.Periods, k.CPU.Throttled
+	s.CPU.Throttling.ThrottledTime = uint64(k.CPU.ThrottledTime)
+
+	m := k.Memory
+	s.Memory.Raw = m.Detail
+	s.Memory.Cache = max(m.Detail["cache"], m.Detail["file"]) // by v1's and by v2's name
+	s.Memory.Usage = MemoryEntry{Limit: m.Limit, Usage: m.Usage, Max: m.Peak, Failcnt: m.Failures}
+	s.Memory.Swap = MemoryEntry{Limit: cgroups.NoLimit, Usage: m.Usage + m.Swap}
+	if m.Limit != cgroups.NoLimit && m.SwapLimit != cgroups.NoLimit {
+		s.Memory.Swap.Limit = m.Limit + m.SwapLimit
+	}
+
+	s.Pids.Current = k.Pids.Current
+	if k.Pids.Limit != cgroups.NoLimit {
+		s.Pids.Limit = k.Pids.Limit
+	}
+	for _, d := range k.IO {
+		entry := func(op string, n uint64) BlkIOEntry {
+			return BlkIOEntry{Major: uint64(d.Major), Minor: uint64(d.Minor), Op: op, Value: n}
+		}
+		b := &s.BlkIO
+		b.IOServiceBytesRecursive = append(b.IOServiceBytesRecursive, entry("Read", d.ReadBytes), entry("Write", d.WriteBytes))
+		b.IOServicedRecursive = append(b.IOServicedRecursive, entry("Read", d.Reads), entry("Write", d.Writes))
+	}
+	return s
+}
