@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 
 	"drydock.example/01-chroot/hosttest"
 	images "drydock.example/06-images"
+	"drydock.example/06-images/registry"
 )
 
 // told is what one command says to a script.
@@ -185,7 +185,12 @@ func serveRegistry(t *testing.T, box string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(store.Handler())
+	reg, err := registry.Open(filepath.Join(dir, "registry"), registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reg.Close() })
+	server := httptest.NewServer(reg)
 	t.Cleanup(server.Close)
 	program, err := os.ReadFile(box)
 	if err != nil {
@@ -212,7 +217,11 @@ func serveRegistry(t *testing.T, box string) string {
 	address := server.Listener.Addr().String()
 	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}}
 	config.Config.Cmd = []string{"true"}
-	if _, err := store.Create(t.Context(), fmt.Sprintf("%s/tiny:1", address), config, &layer); err != nil {
+	name := address + "/tiny:1"
+	if _, err := store.Create(t.Context(), name, config, &layer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Push(t.Context(), name, images.PushOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return address

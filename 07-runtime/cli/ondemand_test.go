@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drydock.example/01-chroot/hosttest"
+	overlayfs "drydock.example/04-overlayfs"
 )
 
 // cover mounts an empty file system over dir, in the mount namespace that
@@ -151,6 +152,36 @@ func TestDaemonNeedsRoot(t *testing.T) {
 		if err == nil || string(out) != test.want {
 			t.Errorf("%s: %v: %s", test.program, err, out)
 		}
+	}
+}
+
+// Where containers could never be made the daemon does not begin: an overlay
+// cannot hold the layers of another.
+func TestDaemonNeedsOverlay(t *testing.T) {
+	hosttest.Require(t, hosttest.Root, hosttest.Overlay)
+	bin, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := t.TempDir()
+	for _, dir := range []string{"lower", "upper", "work", "merged"} {
+		if err := os.Mkdir(filepath.Join(base, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merged := filepath.Join(base, "merged")
+	if err := overlayfs.Mount(t.Context(), merged, []string{filepath.Join(base, "lower")}, filepath.Join(base, "upper"), filepath.Join(base, "work"), false); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := overlayfs.Unmount(t.Context(), merged); err != nil {
+			t.Error(err)
+		}
+	}()
+	root := filepath.Join(merged, "root")
+	out, err := exec.Command(filepath.Join(bin, "drydockd"), "--root", root, "--state", filepath.Join(base, "state")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), root+" cannot hold layers") || !strings.Contains(string(out), "use a directory on ext4, xfs, btrfs or tmpfs") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -119,9 +119,6 @@ func run(cfg config, ready *starterPipe) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("it makes namespaces, mounts and cgroups, for which it needs root; start it with sudo")
 	}
-	if err := overlayfs.Supported(); err != nil {
-		return err
-	}
 	// Whoever started the daemon may have any umask; files of images and containers must not depend on it.
 	unix.Umask(0o022)
 	log, err := openLog(cfg.logFile)
@@ -132,6 +129,9 @@ func run(cfg config, ready *starterPipe) (err error) {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
 		}
+	}
+	if err := overlayfs.Supported(cfg.root); err != nil {
+		return err
 	}
 
 	// While one daemon starts or leaves, the next one waits, so that it finds
