@@ -3,6 +3,7 @@
 package namespaces
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -75,7 +76,36 @@ func init() {
 		}
 		return nil
 	}
+	roles["atlas-apparmor"] = func() error { return tryUser(context.Background()) }
 	play()
+}
+
+func TestAtlasUserNamespaceThatIsForbidden(t *testing.T) {
+	hosttest.Require(t, hosttest.Root, hosttest.UserNamespaces)
+	t.Run("in a chroot", func(t *testing.T) {
+		dir := t.TempDir()
+		err := doctor.Apart(t.Context(), 0, func() error {
+			if err := unix.Chroot(dir); err != nil {
+				return err
+			}
+			errnoIs(t, "a user namespace from a chroot", tryUser(t.Context()), unix.EPERM)
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("by AppArmor", func(t *testing.T) {
+		const key = "kernel.apparmor_restrict_unprivileged_userns"
+		if sysctl(key) != "1" {
+			t.Skipf("requires a host where %s is 1, as on Ubuntu 24.04", key)
+		}
+		// EACCES where the distribution has no profile for it.
+		got := started(t, "atlas-apparmor", nobody)
+		if !strings.HasSuffix(got, unix.EPERM.Error()) && !strings.HasSuffix(got, unix.EACCES.Error()) {
+			t.Errorf("a user namespace of an ordinary user: %q", got)
+		}
+	})
 }
 
 func TestAtlasMountInAUserNamespace(t *testing.T) {

@@ -106,9 +106,9 @@ func TestDoctorOnUserNamespaces(t *testing.T) {
 	answer(t, userFound(0, unix.ENOENT, settings(apparmor, "0", debian, "1")), doctor.OK, "work, for ordinary users too", "")
 	answer(t, userFound(0, unix.ENOENT, settings(apparmor, "1")), doctor.Limited,
 		"root may make them, ordinary users may not; "+apparmor+" is 1", "sudo sysctl -w "+apparmor+"=0")
-	// AppArmor lets the namespace be made, and refuses the mount in it.
-	answer(t, userFound(1000, unix.EACCES, settings(apparmor, "1")), doctor.Limited,
-		"a process in a new one: permission denied; "+apparmor+" is 1", "sudo sysctl -w "+apparmor+"=0")
+	// AppArmor lets the namespace be made, and takes the capabilities in it.
+	answer(t, userFound(1000, unix.EPERM, settings(apparmor, "1")), doctor.Limited,
+		"a process in a new one: operation not permitted; "+apparmor+" is 1", "sudo sysctl -w "+apparmor+"=0")
 	answer(t, userFound(1000, unix.EPERM, settings(debian, "0")), doctor.Limited,
 		"a process in a new one: operation not permitted; "+debian+" is 0", "sudo sysctl -w "+debian+"=1")
 	answer(t, userFound(1000, unix.ENOENT, settings(apparmor, "1")), doctor.OK, "work for this program", "")
