@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,7 +20,7 @@ import (
 // is silent until it is asked.
 type authorizer struct {
 	credentials Credentials
-	scope       string // repository:library/debian:pull
+	scopes      []string // repository:library/debian:pull
 	client      *http.Client
 
 	mu     sync.Mutex
@@ -72,11 +73,10 @@ func (a *authorizer) token(ctx context.Context, registry *url.URL, params map[st
 	if params["service"] != "" {
 		query.Set("service", params["service"])
 	}
-	scope := params["scope"]
-	if scope == "" {
-		scope = a.scope
+	query["scope"] = slices.Clone(a.scopes)
+	if scope := params["scope"]; scope != "" && !slices.Contains(a.scopes, scope) {
+		query.Add("scope", scope)
 	}
-	query.Set("scope", scope)
 	realm.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
 	if err != nil {

@@ -16,14 +16,17 @@
 //	manifest.go   manifest, index and config: read, checked, limited
 //	platform.go   which manifest of an index fits this machine
 //	pull.go       resolve, manifest, config, layers: the algorithm
+//	blob.go       a blob, over as many connections as it takes (retry.go: when it is worth another)
 //	layer.go      one layer: network, digest, decompression, diff ID, disk, in one pass
 //	flight.go     two pulls at once fetch once
 //	content.go    blobs on disk, complete or absent
 //	store.go      images and names (bbolt)
 //	create.go     an image that was made here
 //	remove.go     what goes when a name goes
-//	serve.go      the other side: a registry that others pull from
+//	push.go       a pull backwards, of what the registry lacks (upload.go: one blob)
 //	progress.go   lines for a person
+//
+// The other side, a registry, is package registry.
 //
 // [Store] keeps three things under its directory and in its database. content/
 // has every blob as it came from the registry, compressed; layers/ has every

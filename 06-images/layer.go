@@ -20,7 +20,7 @@ import (
 
 // layer makes one layer be here, blob and files: the blob is fetched from repo
 // unless it is here already. Several callers for one layer share the work.
-func (s *Store) layer(ctx context.Context, repo *repository, desc ocispec.Descriptor, diffID digest.Digest, progress func(Progress)) error {
+func (s *Store) layer(ctx context.Context, repo *Repository, desc ocispec.Descriptor, diffID digest.Digest, progress func(Progress)) error {
 	id := shortID(desc.Digest.Encoded())
 	known, err := s.knownDiffID(desc.Digest)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Store) layer(ctx context.Context, repo *repository, desc ocispec.Descri
 // digest and into the blob, and at the same time through the decompressor and
 // the check of its diff ID into the layer's directory. Both checks come before
 // either gets its name.
-func (s *Store) fetchLayer(ctx context.Context, repo *repository, desc ocispec.Descriptor, diffID digest.Digest, progress func(Progress)) error {
+func (s *Store) fetchLayer(ctx context.Context, repo *Repository, desc ocispec.Descriptor, diffID digest.Digest, progress func(Progress)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if s.content.Has(desc.Digest) {
@@ -55,7 +55,7 @@ func (s *Store) fetchLayer(ctx context.Context, repo *repository, desc ocispec.D
 		return s.unpackBlob(ctx, desc.Digest, diffID)
 	}
 
-	body, err := repo.blob(ctx, desc)
+	body, err := repo.Blob(ctx, desc)
 	if err != nil {
 		return err
 	}

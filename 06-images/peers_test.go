@@ -4,84 +4,21 @@ package images
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+	"time"
 
 	"drydock.example/01-chroot/hosttest"
 )
 
-// Others pull from us what we have pulled, and it arrives as it was.
-func TestServeToSkopeo(t *testing.T) {
-	hosttest.Require(t, hosttest.Program("skopeo"))
-	s, _ := openStore(t)
-	r := newRegistry(t)
-	desc := r.put("demo", "1", gzipLayer(t, "a", "1"), zstdLayer(t, "b", "2"))
-	if _, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(s.Handler())
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
-	dir := t.TempDir()
-	out, err := exec.Command("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+host+"/demo:1", "dir:"+dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("skopeo copy: %v\n%s", err, out)
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if doc, err := newDocument(raw, ""); err != nil || doc.digest != desc.Digest {
-		t.Errorf("skopeo got the manifest %s, %v; want %s", doc.digest, err, desc.Digest)
-	}
-}
-
-func TestServeToOurselves(t *testing.T) {
-	from, _ := openStore(t)
-	to, _ := openStore(t)
-	img := create(t, from, "demo:1", [2]string{"a", "1"})
-	server := httptest.NewServer(from.Handler())
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
-	got, err := to.Pull(t.Context(), host+"/demo:1", PullOptions{})
-	if err != nil || got.ID != img.ID || got.Manifest != img.Manifest {
-		t.Errorf("pulled %s %s, %v; want %s %s", got.ID, got.Manifest, err, img.ID, img.Manifest)
-	}
-	wantComplete(t, to)
-	for path, want := range map[string]string{
-		"/v2/demo/manifests/2":                          "MANIFEST_UNKNOWN",
-		"/v2/demo/manifests/" + img.DiffIDs[0].String(): "MANIFEST_UNKNOWN",
-		"/v2/demo/blobs/sha256:..%2f..%2fimages.db":     "BLOB_UNKNOWN",
-		"/v2/_catalog": "UNSUPPORTED",
-	} {
-		resp, err := http.Get(server.URL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusNotFound || !strings.Contains(string(body), want) {
-			t.Errorf("GET %s: %s %s; want 404 %s", path, resp.Status, body, want)
-		}
-	}
-}
-
-// Debian's registry, and an image that skopeo has put there.
-func TestPullFromDockerRegistry(t *testing.T) {
-	hosttest.Require(t, hosttest.Program("docker-registry"), hosttest.Program("skopeo"))
-	from, _ := openStore(t)
-	to, _ := openStore(t)
-	img := create(t, from, "demo:1", [2]string{"a", "1"}, [2]string{"b", noise(1 << 20)})
-	server := httptest.NewServer(from.Handler())
-	defer server.Close()
-
+// dockerRegistry starts Debian's registry and returns its address.
+func dockerRegistry(t *testing.T) string {
+	t.Helper()
+	hosttest.Require(t, hosttest.Program("docker-registry"))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -99,19 +36,55 @@ func TestPullFromDockerRegistry(t *testing.T) {
 	if err := registry.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		registry.Process.Kill()
-		registry.Wait()
-	}()
-	// skopeo tries again by itself until the registry listens.
-	out, err := exec.Command("skopeo", "--insecure-policy", "copy", "--retry-times", "5", "--src-tls-verify=false", "--dest-tls-verify=false",
-		"docker://"+strings.TrimPrefix(server.URL, "http://")+"/demo:1", "docker://"+host+"/demo:1").CombinedOutput()
+	t.Cleanup(func() {
+		_ = registry.Process.Kill()
+		_ = registry.Wait() // it was killed
+	})
+	// It says nothing when it listens, so it is asked.
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		resp, err := http.Get("http://" + host + "/v2/")
+		if err == nil {
+			resp.Body.Close()
+			return host
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Debian's registry: ours goes in, by both ways of pushing, and skopeo and we get it out.
+func TestDockerRegistry(t *testing.T) {
+	host := dockerRegistry(t)
+	from, _ := openStore(t)
+	to, _ := openStore(t)
+	img := create(t, from, host+"/demo:1", [2]string{"a", "1"}, [2]string{"b", noise(1 << 20)})
+	other := create(t, from, host+"/demo:2", [2]string{"c", noise(2 << 20)})
+	if _, err := from.Push(t.Context(), host+"/demo:1", PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.Push(t.Context(), host+"/demo:2", PushOptions{Chunk: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]Image{"1": img, "2": other} {
+		got, err := to.Pull(t.Context(), host+"/demo:"+tag, PullOptions{})
+		if err != nil || got.ID != want.ID {
+			t.Fatalf("pulled %s, %v; want %s", got.ID, err, want.ID)
+		}
+	}
+	wantComplete(t, to)
+	hosttest.Require(t, hosttest.Program("skopeo"))
+	dir := t.TempDir()
+	out, err := exec.Command("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+host+"/demo:2", "dir:"+dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("skopeo copy: %v\n%s", err, out)
 	}
-	got, err := to.Pull(t.Context(), host+"/demo:1", PullOptions{})
-	if err != nil || got.ID != img.ID {
-		t.Fatalf("pulled %s, %v; want %s", got.ID, err, img.ID)
+	raw, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	wantComplete(t, to)
+	if doc, err := newDocument(raw, ""); err != nil || doc.digest != other.Manifest {
+		t.Errorf("skopeo got the manifest %s, %v; want %s", doc.digest, err, other.Manifest)
+	}
 }

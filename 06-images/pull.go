@@ -49,12 +49,12 @@ func (s *Store) Pull(ctx context.Context, name string, opt PullOptions) (Image, 
 	if err != nil {
 		return Image{}, err
 	}
-	repo, err := connect(ctx, ref, opt.Credentials, opt.Insecure)
+	repo, err := Connect(ctx, ref, ConnectOptions{Credentials: opt.Credentials, Insecure: opt.Insecure})
 	if err != nil {
 		return Image{}, pullError(ref, err)
 	}
-	defer repo.close()
-	top, err := repo.manifest(ctx, identifier(ref))
+	defer repo.Close()
+	top, err := repo.document(ctx, identifier(ref))
 	if err != nil {
 		return Image{}, pullError(ref, err)
 	}
@@ -71,7 +71,7 @@ func (s *Store) Pull(ctx context.Context, name string, opt PullOptions) (Image, 
 		if err != nil {
 			return Image{}, fmt.Errorf("%s: %w", Familiar(ref), err)
 		}
-		if doc, err = repo.manifest(ctx, desc.Digest.String()); err != nil {
+		if doc, err = repo.document(ctx, desc.Digest.String()); err != nil {
 			return Image{}, pullError(ref, err)
 		}
 		if err := checkSize(desc, doc.raw); err != nil {
@@ -131,7 +131,7 @@ func (s *Store) Pull(ctx context.Context, name string, opt PullOptions) (Image, 
 
 // pullLayers makes all layers be here, and returns when none is worked on any
 // more.
-func (s *Store) pullLayers(ctx context.Context, repo *repository, layers []ocispec.Descriptor, diffIDs []digest.Digest, progress func(Progress)) error {
+func (s *Store) pullLayers(ctx context.Context, repo *Repository, layers []ocispec.Descriptor, diffIDs []digest.Digest, progress func(Progress)) error {
 	type layer struct {
 		desc   ocispec.Descriptor
 		diffID digest.Digest

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,25 +33,36 @@ const (
 	stallTimeout  = 60 * time.Second
 )
 
-// repository is one repository of a registry, over the protocol of the OCI
-// distribution specification 1.1.
-type repository struct {
+// Repository is one repository of a registry, over the protocol of the OCI
+// distribution specification 1.1. Its methods may be called from several
+// goroutines.
+type Repository struct {
 	name   string   // library/debian
 	base   *url.URL // https://registry-1.docker.io/v2/
 	client *http.Client
 	auth   *authorizer
 }
 
-// connect finds out how the registry of ref is spoken to: it must answer
+// ConnectOptions say as whom to speak with a registry, and how.
+type ConnectOptions struct {
+	Credentials Credentials
+	Insecure    bool     // without TLS, or without checking the certificate, where that is needed
+	Push        bool     // ask for the right to write as well
+	MountFrom   []string // further repositories of the registry that are read
+}
+
+// Connect finds out how the registry of ref is spoken to: it must answer
 // GET /v2/. HTTPS is used, and plain HTTP only where the registry is on a
-// loopback address or insecure was said, and it does not speak TLS.
-func connect(ctx context.Context, ref reference.Named, credentials Credentials, insecure bool) (*repository, error) {
+// loopback address or insecure was said, and it does not speak TLS. The caller
+// closes what it gets.
+func Connect(ctx context.Context, ref reference.Named, opt ConnectOptions) (*Repository, error) {
 	domain := reference.Domain(ref)
 	host := domain
 	if domain == "docker.io" {
 		host = "registry-1.docker.io" // docker.io itself is a web site
 	}
 	schemes := []string{"https"}
+	insecure := opt.Insecure
 	if insecure || isLoopback(host) {
 		insecure = true
 		schemes = append(schemes, "http")
@@ -69,13 +82,21 @@ func connect(ctx context.Context, ref reference.Named, credentials Credentials, 
 		CheckRedirect: checkRedirect,
 	}
 	path := reference.Path(ref)
+	action := "pull"
+	if opt.Push {
+		action = "pull,push"
+	}
+	scopes := []string{"repository:" + path + ":" + action}
+	for _, from := range opt.MountFrom {
+		scopes = append(scopes, "repository:"+from+":pull")
+	}
 	var err error
 	for _, scheme := range schemes {
-		r := &repository{
+		r := &Repository{
 			name:   path,
 			base:   &url.URL{Scheme: scheme, Host: host, Path: "/v2/"},
 			client: client,
-			auth:   &authorizer{credentials: credentials, scope: "repository:" + path + ":pull", client: client},
+			auth:   &authorizer{credentials: opt.Credentials, scopes: scopes, client: client},
 		}
 		if err = r.ping(ctx); err == nil {
 			return r, nil
@@ -113,13 +134,13 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// close lets go of the connections to the registry.
-func (r *repository) close() { r.client.CloseIdleConnections() }
+// Close lets go of the connections to the registry.
+func (r *Repository) Close() { r.client.CloseIdleConnections() }
 
 // ping asks whether a registry is there (distribution specification, end-1). That
 // it asks who we are is a yes.
-func (r *repository) ping(ctx context.Context) error {
-	resp, err := r.send(ctx, r.base, nil, "")
+func (r *Repository) ping(ctx context.Context) error {
+	resp, err := r.send(ctx, call{method: http.MethodGet, url: r.base}, "")
 	if err != nil {
 		return err
 	}
@@ -133,44 +154,71 @@ func (r *repository) ping(ctx context.Context) error {
 	return fmt.Errorf("%s: %w", r.base, responseError(resp))
 }
 
-// get asks for a path below the repository, with authorization where the
-// registry wants one. The caller closes the body. A status other than 200 is a
-// *StatusError.
-func (r *repository) get(ctx context.Context, path string, accept []string) (*http.Response, error) {
-	u := r.base.JoinPath(r.name, path)
+// call is one request to a registry, which can be made again.
+type call struct {
+	method string
+	url    *url.URL
+	header http.Header
+	body   func() (io.Reader, error) // nil: none
+	size   int64                     // of the body
+	accept []int                     // the statuses that are no error
+}
+
+// path returns the URL of a path below the repository.
+func (r *Repository) path(elem ...string) *url.URL {
+	return r.base.JoinPath(append([]string{r.name}, elem...)...)
+}
+
+// do makes a call, and again where the first answer was but a hiccup. The
+// caller closes the body. A status that the call does not accept is a *StatusError.
+func (r *Repository) do(ctx context.Context, c call) (*http.Response, error) {
+	return retry(ctx, func() (*http.Response, error) { return r.once(ctx, c) })
+}
+
+// once makes a call, with authorization where the registry wants one.
+func (r *Repository) once(ctx context.Context, c call) (*http.Response, error) {
 	used := r.auth.authorization()
-	resp, err := r.send(ctx, u, accept, used)
+	resp, err := r.send(ctx, c, used)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized {
 		// Asked for the first time, or a token has expired on the way.
 		err = r.auth.answer(ctx, resp, used)
 		resp.Body.Close()
 		if err == nil {
-			resp, err = r.send(ctx, u, accept, r.auth.authorization())
+			resp, err = r.send(ctx, c, r.auth.authorization())
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if !slices.Contains(c.accept, resp.StatusCode) {
 		defer resp.Body.Close()
 		return nil, responseError(resp)
 	}
 	return resp, nil
 }
 
-func (r *repository) send(ctx context.Context, u *url.URL, accept []string, authorization string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+func (r *Repository) send(ctx context.Context, c call, authorization string) (*http.Response, error) {
+	var body io.Reader
+	if c.body != nil {
+		var err error
+		if body, err = c.body(); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, c.url.String(), body)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", userAgent)
-	for _, t := range accept {
-		req.Header.Add("Accept", t)
+	if c.body != nil {
+		req.ContentLength = c.size
 	}
-	if authorization != "" {
+	maps.Copy(req.Header, c.header)
+	req.Header.Set("User-Agent", userAgent)
+	// An upload may go on at another host, which must not see who we are.
+	if authorization != "" && c.url.Host == r.base.Host && c.url.Scheme == r.base.Scheme {
 		req.Header.Set("Authorization", authorization)
 	}
-	chapter.Call(ctx, "ask the registry, by "+u.Scheme, "sendto(%q, %q)", u.Host, "GET "+u.RequestURI())
+	chapter.Call(ctx, "ask the registry, by "+c.url.Scheme, "sendto(%q, %q)", c.url.Host, c.method+" "+c.url.RequestURI())
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, networkError(ctx, err)
@@ -178,17 +226,22 @@ func (r *repository) send(ctx context.Context, u *url.URL, accept []string, auth
 	return resp, nil
 }
 
-// manifest fetches a manifest or an index by tag or digest (end-3). What is
-// asked for by digest has that digest.
-func (r *repository) manifest(ctx context.Context, id string) (document, error) {
-	resp, err := r.get(ctx, "manifests/"+id, acceptedManifests)
+// Manifest fetches a manifest or an index by tag or digest (end-3), with its
+// media type, which may be empty. What is asked for by digest has that digest.
+func (r *Repository) Manifest(ctx context.Context, id string) (mediaType string, raw []byte, err error) {
+	resp, err := r.do(ctx, call{
+		method: http.MethodGet,
+		url:    r.path("manifests", id),
+		header: http.Header{"Accept": acceptedManifests},
+		accept: []int{http.StatusOK},
+	})
 	if err != nil {
-		return document{}, err
+		return "", nil, err
 	}
 	defer resp.Body.Close()
-	raw, err := readDocument(resp.Body, "manifest "+id)
+	raw, err = readDocument(resp.Body, "manifest "+id)
 	if err != nil {
-		return document{}, err
+		return "", nil, err
 	}
 	want := digest.Digest(id)
 	if want.Validate() != nil { // a tag: what the registry says it is, if it does
@@ -196,57 +249,24 @@ func (r *repository) manifest(ctx context.Context, id string) (document, error) 
 	}
 	if checkDigest(want) == nil {
 		if got := want.Algorithm().FromBytes(raw); got != want {
-			return document{}, errorf(errdefs.ErrDataLoss, "manifest %s does not match its digest: want %s, got %s", id, want, got)
+			return "", nil, errorf(errdefs.ErrDataLoss, "manifest %s does not match its digest: want %s, got %s", id, want, got)
 		}
 	}
-	return newDocument(raw, resp.Header.Get("Content-Type"))
+	return resp.Header.Get("Content-Type"), raw, nil
 }
 
-// blob opens a blob (end-2). The caller reads it, checks it and closes it.
-func (r *repository) blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	resp, err := r.get(ctx, "blobs/"+desc.Digest.String(), nil)
+// document fetches a manifest or an index, and finds out which it is.
+func (r *Repository) document(ctx context.Context, id string) (document, error) {
+	mediaType, raw, err := r.Manifest(ctx, id)
 	if err != nil {
-		cancel(nil)
-		return nil, fmt.Errorf("blob %s: %w", desc.Digest, err)
+		return document{}, err
 	}
-	if resp.ContentLength >= 0 && resp.ContentLength != desc.Size {
-		cancel(nil)
-		resp.Body.Close()
-		return nil, errorf(errdefs.ErrDataLoss, "blob %s: the manifest says %d bytes, the registry sends %d", desc.Digest, desc.Size, resp.ContentLength)
-	}
-	stalled := fmt.Errorf("nothing came from %s for %s", r.base.Host, stallTimeout)
-	return &body{ctx, resp.Body, cancel, time.AfterFunc(stallTimeout, func() { cancel(stalled) })}, nil
-}
-
-// body is a response's body that ends with an error when nothing comes.
-type body struct {
-	ctx    context.Context
-	rc     io.ReadCloser
-	cancel context.CancelCauseFunc
-	stall  *time.Timer
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.rc.Read(p)
-	if n > 0 {
-		b.stall.Reset(stallTimeout)
-	}
-	if err != nil && err != io.EOF && b.ctx.Err() != nil {
-		err = context.Cause(b.ctx)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	b.stall.Stop()
-	b.cancel(nil)
-	return b.rc.Close()
+	return newDocument(raw, mediaType)
 }
 
 // bytes fetches a small blob and checks it.
-func (r *repository) bytes(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	rc, err := r.blob(ctx, desc)
+func (r *Repository) bytes(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	rc, err := r.Blob(ctx, desc)
 	if err != nil {
 		return nil, err
 	}
@@ -264,8 +284,9 @@ func (r *repository) bytes(ctx context.Context, desc ocispec.Descriptor) ([]byte
 // StatusError is a registry's answer that it will not do what was asked.
 type StatusError struct {
 	StatusCode int
-	Codes      []string // MANIFEST_UNKNOWN, DENIED, …: error codes of the distribution specification
-	Message    string   // what the registry says, else what its status says
+	Codes      []string      // MANIFEST_UNKNOWN, DENIED, …: error codes of the distribution specification
+	Message    string        // what the registry says, else what its status says
+	RetryAfter time.Duration // when to come again, if it says so
 }
 
 func (e *StatusError) Error() string { return e.Message }
@@ -289,7 +310,7 @@ func (e *StatusError) Unwrap() error {
 
 // responseError reads an answer that is none of the expected ones.
 func responseError(resp *http.Response) error {
-	e := &StatusError{StatusCode: resp.StatusCode}
+	e := &StatusError{StatusCode: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	var body struct {
 		Errors []struct {
 			Code    string `json:"code"`
@@ -317,6 +338,9 @@ func responseError(resp *http.Response) error {
 func networkError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w", err)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errorf(errBroken, "%w", err)
 	}
 	return errorf(errdefs.ErrUnavailable, "%w", err)
 }

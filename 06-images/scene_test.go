@@ -351,3 +351,10 @@ func read(t *testing.T, s *Store, img Image, name string) (string, error) {
 	}
 	return "", fs.ErrNotExist
 }
+
+// refuse answers with an error of the distribution specification.
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": message}}})
+}

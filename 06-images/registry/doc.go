@@ -12,7 +12,6 @@
 //	referrers.go   who speaks about a manifest: signatures, bills of material (end-12)
 //	repository.go  what is kept on disk, and how
 //	collect.go     what nobody refers to goes
-//	htpasswd.go    who may come in
 //	mirror.go      a cache of another registry
 //
 // Everything is a file, and can be looked at with ls and cat:
@@ -29,9 +28,9 @@
 // disk; an upload grows in place, is on disk before the client hears so, and is
 // found again after a restart.
 //
-// What is not safe here. Whoever is let in may read, write and delete
-// everything: there are no rights per repository. Without TLS a password
-// travels in the clear. A blob is checked when it arrives, and not when it is
+// What is not safe here. Whoever can reach the registry may read, write and
+// delete everything: package htpasswd asks for a password, and nothing knows of
+// rights per repository. A blob is checked when it arrives, and not when it is
 // sent; the client checks it then.
 package registry
 

@@ -85,7 +85,7 @@ func (r repository) linkBlob(d digest.Digest) error {
 func (r repository) mediaType(d digest.Digest) (string, error) {
 	raw, err := os.ReadFile(r.manifestLink(d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", &Error{http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown to registry", d}
+		return "", &Error{http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown", d}
 	}
 	return string(raw), err
 }
@@ -95,7 +95,7 @@ func (r repository) resolve(reference string) (digest.Digest, error) {
 	if strings.Contains(reference, ":") {
 		return parseDigest(reference)
 	}
-	unknown := &Error{http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown to registry", reference}
+	unknown := &Error{http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown", reference}
 	if !tagPattern.MatchString(reference) {
 		return "", unknown
 	}

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Image pulls images from registries, keeps them, serves them to others, and
-// runs a program of one.
+// Image pulls images from registries and pushes them there, keeps them, runs a
+// program of one, and is a registry.
 //
 //	image [--explain] [--root DIR] COMMAND [ARG...]
 package main
@@ -26,6 +26,7 @@ import (
 type command struct {
 	usage string
 	about string
+	alone bool // needs no store: an image store may be in use by another process meanwhile
 	run   func(ctx context.Context, store *images.Store, args []string) (int, error)
 }
 
@@ -36,7 +37,7 @@ var root string
 
 func main() {
 	namespaces.Init()
-	commands := []command{pull, list, inspect, remove, create, serve, run}
+	commands := []command{pull, push, list, inspect, tag, remove, create, serve, run}
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")
 	flags.StringVar(&root, "root", "/var/lib/drydock-image", "the `directory` of the image store")
@@ -81,6 +82,9 @@ func (c command) start(narrate bool, args []string) (int, error) {
 	var err error
 	if root, err = filepath.Abs(root); err != nil {
 		return 1, err
+	}
+	if c.alone {
+		return c.run(ctx, nil, args)
 	}
 	db, err := images.OpenDB(filepath.Join(root, "images.db"))
 	if err != nil {

@@ -37,11 +37,7 @@ var pull = command{
 		if opt.Credentials, err = images.DockerCredentials(reference.Domain(ref)); err != nil {
 			return 1, err
 		}
-		width := 0
-		if size, err := unix.IoctlGetWinsize(int(os.Stdout.Fd()), unix.TIOCGWINSZ); err == nil {
-			width = int(size.Col)
-		}
-		progress, end := images.NewProgressWriter(os.Stdout, width)
+		progress, end := terminalProgress()
 		opt.Progress = progress
 		_, err = store.Pull(ctx, ref.String(), opt)
 		end()
@@ -50,4 +46,13 @@ var pull = command{
 		}
 		return 0, nil
 	},
+}
+
+// terminalProgress shows progress on standard output, in the manner of what it is.
+func terminalProgress() (write func(images.Progress), end func()) {
+	width := 0
+	if size, err := unix.IoctlGetWinsize(int(os.Stdout.Fd()), unix.TIOCGWINSZ); err == nil {
+		width = int(size.Col)
+	}
+	return images.NewProgressWriter(os.Stdout, width)
 }

@@ -1,4 +1,4 @@
-package registry
+package htpasswd
 
 import (
 	"net/http"
@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-func TestHtpasswd(t *testing.T) {
+func TestGuard(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestHtpasswd(t *testing.T) {
 		}
 	}
 	write("# users\n\nann:" + string(hash) + "\n")
-	users, err := ReadHtpasswd(file)
+	users, err := Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestHtpasswd(t *testing.T) {
 		"ann:" + string(hash) + "\nbob:plaintext": ":2: the hash of bob is not bcrypt's",
 	} {
 		write(text)
-		if _, err := ReadHtpasswd(file); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Read(file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}

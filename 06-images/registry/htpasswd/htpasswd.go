@@ -1,4 +1,7 @@
-package registry
+// Package htpasswd asks the clients of an HTTP server who they are, by a file of
+// users and bcrypt hashes as Apache's htpasswd -B writes it. Without TLS the
+// passwords travel in the clear.
+package htpasswd
 
 import (
 	"bufio"
@@ -15,9 +18,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Htpasswd knows users and the bcrypt hashes of their passwords, as written by
-// `htpasswd -B`.
-type Htpasswd struct {
+// Users knows users and the hashes of their passwords.
+type Users struct {
 	hashes map[string][]byte
 	absent []byte // a hash that no password has
 
@@ -28,16 +30,16 @@ type Htpasswd struct {
 	right map[[32]byte]bool
 }
 
-// ReadHtpasswd reads a file of lines USER:HASH; empty lines and those that
+// Read reads a file of lines USER:HASH; empty lines and those that
 // begin with # are passed over. Hashes other than bcrypt are an error.
-func ReadHtpasswd(path string) (*Htpasswd, error) {
+func Read(path string) (*Users, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	h := &Htpasswd{hashes: make(map[string][]byte), right: make(map[[32]byte]bool)}
-	rand.Read(h.key[:])
+	u := &Users{hashes: make(map[string][]byte), right: make(map[[32]byte]bool)}
+	rand.Read(u.key[:])
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -51,43 +53,43 @@ func ReadHtpasswd(path string) (*Htpasswd, error) {
 		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
 			return nil, fmt.Errorf("%s:%d: the hash of %s is not bcrypt's (htpasswd -B): %w", path, n, user, err)
 		}
-		h.hashes[user] = []byte(hash)
+		u.hashes[user] = []byte(hash)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	h.absent, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), bcrypt.DefaultCost)
-	return h, err
+	u.absent, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), bcrypt.DefaultCost)
+	return u, err
 }
 
 // knows says whether the password is the user's.
-func (h *Htpasswd) knows(user, password string) bool {
-	mac := hmac.New(sha256.New, h.key[:])
+func (u *Users) knows(user, password string) bool {
+	mac := hmac.New(sha256.New, u.key[:])
 	fmt.Fprintf(mac, "%d:%s%s", len(user), user, password)
 	pair := [32]byte(mac.Sum(nil))
-	h.mu.Lock()
-	known := h.right[pair]
-	h.mu.Unlock()
+	u.mu.Lock()
+	known := u.right[pair]
+	u.mu.Unlock()
 	if known {
 		return true
 	}
-	hash, ok := h.hashes[user]
+	hash, ok := u.hashes[user]
 	if !ok {
-		hash = h.absent // as much work as for a user who exists: time tells nothing
+		hash = u.absent // as much work as for a user who exists: time tells nothing
 	}
 	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || !ok {
 		return false
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.right[pair] = true
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.right[pair] = true
 	return true
 }
 
 // Guard lets only known users through to next (RFC 7617).
-func (h *Htpasswd) Guard(next http.Handler) http.Handler {
+func (u *Users) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, password, ok := r.BasicAuth(); ok && h.knows(user, password) {
+		if user, password, ok := r.BasicAuth(); ok && u.knows(user, password) {
 			next.ServeHTTP(w, r)
 			return
 		}
