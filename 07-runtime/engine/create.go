@@ -39,6 +39,9 @@ func (e *Engine) ContainerCreate(ctx context.Context, name string, req container
 	if _, err := binds(req.HostConfig); err != nil {
 		return none, err
 	}
+	if err := checkSecurity(req.HostConfig); err != nil {
+		return none, err
+	}
 	if req.Config.StopSignal != "" {
 		if _, err := parseSignal(req.Config.StopSignal); err != nil {
 			return none, err

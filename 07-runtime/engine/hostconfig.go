@@ -66,7 +66,6 @@ func refuse(req container.CreateRequest) error {
 		{h.ReadonlyPaths != nil, "ReadonlyPaths"},
 		{!h.RestartPolicy.IsNone() || h.RestartPolicy.MaximumRetryCount != 0, "RestartPolicy"},
 		{h.Runtime != "", "Runtime"},
-		{len(h.SecurityOpt) > 0, "SecurityOpt"},
 		{len(h.StorageOpt) > 0, "StorageOpt"},
 		{len(h.Sysctls) > 0, "Sysctls"},
 		{len(h.Tmpfs) > 0, "Tmpfs"},

@@ -95,7 +95,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 		Runtimes:           map[string]system.RuntimeWithStatus{"drydock": {Runtime: system.Runtime{Path: e.opt.Runtime}}},
 		DefaultRuntime:     "drydock",
 		LiveRestoreEnabled: true,
-		SecurityOptions:    []string{"name=cgroupns"},
+		SecurityOptions:    []string{"name=seccomp,profile=builtin", "name=cgroupns"},
 		CDISpecDirs:        []string{},
 		Warnings:           []string{},
 	}

@@ -34,7 +34,11 @@ func (c *Container) spec(r *record, layers []string) (*specs.Spec, error) {
 	s.Root.Readonly = h.ReadonlyRootfs
 	s.Hostname = r.Config.Hostname
 	s.Process.User = who
-	s.Process.NoNewPrivileges = false // Docker's default: sudo and the like work inside
+	security, err := parseSecurity(h)
+	if err != nil {
+		return nil, err
+	}
+	s.Process.NoNewPrivileges = security.noNewPrivileges // Docker's default is false: sudo and the like work inside
 	s.Process.Terminal = r.Config.Tty
 	if size := h.ConsoleSize; r.Config.Tty && size != [2]uint{} {
 		s.Process.ConsoleSize = &specs.Box{Height: size[0], Width: size[1]}
@@ -58,6 +62,10 @@ func (c *Container) spec(r *record, layers []string) (*specs.Spec, error) {
 		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
 			return ns.Type == specs.NetworkNamespace
 		})
+	}
+	// Last, because the profile allows what the capabilities are good for.
+	if s.Linux.Seccomp, err = security.profile(h, s); err != nil {
+		return nil, invalid("--security-opt seccomp: %w", err)
 	}
 	return s, nil
 }

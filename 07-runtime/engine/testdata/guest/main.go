@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -75,6 +77,19 @@ func run(args []string) error {
 		groups, _ := os.Getgroups()
 		slices.Sort(groups)
 		fmt.Println(os.Getpid(), os.Getuid(), os.Getgid(), groups, wd, host, strings.Join(args[1:], "+"))
+	case "filter": // what keyctl(2) answers, and what holds the process
+		_, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_PROCESS_KEYRING, true)
+		filters, noNewPrivs := "", ""
+		status, _ := os.ReadFile("/proc/self/status")
+		for line := range strings.Lines(string(status)) {
+			switch key, value, _ := strings.Cut(line, ":"); key {
+			case "Seccomp_filters":
+				filters = strings.TrimSpace(value)
+			case "NoNewPrivs":
+				noNewPrivs = strings.TrimSpace(value)
+			}
+		}
+		fmt.Printf("keyctl: %v, filters %s, no_new_privs %s\n", err, filters, noNewPrivs)
 	case "env":
 		env := os.Environ()
 		slices.Sort(env)
