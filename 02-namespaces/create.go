@@ -3,8 +3,8 @@
 package namespaces
 
 import (
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -68,38 +68,35 @@ type Process struct {
 	proc     *os.Process
 
 	conn *os.File // the socket to the process until it has executed its program
-	in   *json.Decoder
-	out  *json.Encoder
+	in   decoder
+	out  encoder
 
 	listener *explain.Listener // hands over what the process narrates
 	started  func() error      // Options.Started
 	ended    chan struct{}     // closed by Wait and Release: lets the creating thread go
 }
 
-// message is what Create and the process tell each other, one JSON value each.
+// message is what Create and the process tell each other.
 type message struct {
-	Setup    *setup   `json:",omitempty"` // to the process: all that it needs to know
-	Prestart bool     `json:",omitempty"` // from the process: run the hooks; back: they have run
-	Listener int      `json:",omitempty"` // from the process: take this descriptor; back: it has been taken
-	Ready    bool     `json:",omitempty"` // from the process: I wait to be started
-	Warnings []string `json:",omitempty"` // with Ready: see Process.Warnings
-	Start    bool     `json:",omitempty"` // to the process: go on
-	Error    string   `json:",omitempty"` // from the process: the step that failed, and why
-	NotFound bool     `json:",omitempty"` // the error is [ErrNotFound]
-	NotExec  bool     `json:",omitempty"` // the error is [ErrNotExecutable]
+	Setup    *setup   // to the process: all that it needs to know
+	Prestart bool     // from the process: run the hooks; back: they have run
+	Listener int      // from the process: take this descriptor; back: it has been taken
+	Ready    bool     // from the process: I wait to be started
+	Warnings []string // with Ready: see Process.Warnings
+	Start    bool     // to the process: go on
+	Error    string   // from the process: the step that failed, and why
+	NotFound bool     // the error is [ErrNotFound]
+	NotExec  bool     // the error is [ErrNotExecutable]
 }
 
-// setup is what the process must know. It holds parts of the spec and not the
-// whole: encoding/json looks at every type that it could meet before it reads
-// the first byte, and for specs.Spec, with its five operating systems, that
-// alone takes a millisecond, as long as all the mounts together.
+// setup is what the process must know: the parts of the spec that concern it.
 type setup struct {
 	Process    *specs.Process
 	Root       *specs.Root
 	Hostname   string
 	Domainname string
 	Mounts     []specs.Mount
-	Hooks      *specs.Hooks `json:",omitempty"`
+	Hooks      *specs.Hooks
 
 	Namespaces        []specs.LinuxNamespace
 	Devices           []specs.LinuxDevice
@@ -107,12 +104,12 @@ type setup struct {
 	RootfsPropagation string
 	MaskedPaths       []string
 	ReadonlyPaths     []string
-	Seccomp           *filter                  `json:",omitempty"`
-	MountLabel        string                   `json:",omitempty"`
-	Personality       *specs.LinuxPersonality  `json:",omitempty"`
-	MemoryPolicy      *specs.LinuxMemoryPolicy `json:",omitempty"`
-	NoPivot           bool                     `json:",omitempty"`
-	Keyring           string                   `json:",omitempty"`
+	Seccomp           *filter
+	MountLabel        string
+	Personality       *specs.LinuxPersonality
+	MemoryPolicy      *specs.LinuxMemoryPolicy
+	NoPivot           bool
+	Keyring           string
 
 	State    *specs.State
 	Prestart bool
@@ -220,7 +217,7 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 		s.Fifo = add(f)
 	}
 
-	c := &Process{conn: ours, in: json.NewDecoder(ours), out: json.NewEncoder(ours), listener: listener, started: opt.Started, ended: make(chan struct{})}
+	c := &Process{conn: ours, in: decoder{bufio.NewReader(ours)}, out: encoder{ours}, listener: listener, started: opt.Started, ended: make(chan struct{})}
 	c.proc, err = spawn(ctx, p, files, env, opt, c.ended)
 	if err != nil {
 		return nil, err

@@ -3,9 +3,9 @@
 package namespaces
 
 import (
+	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,8 +75,8 @@ var steps = []step{
 type initProcess struct {
 	*setup
 	ctx context.Context
-	in  *json.Decoder
-	out *json.Encoder
+	in  decoder
+	out encoder
 
 	warnings []string // what was asked for, is not essential, and could not be had
 
@@ -100,7 +100,7 @@ func Init() {
 	}
 	unix.CloseOnExec(fd)
 	conn := os.NewFile(uintptr(fd), "init socket")
-	p := &initProcess{in: json.NewDecoder(conn), out: json.NewEncoder(conn), root: -1}
+	p := &initProcess{in: decoder{bufio.NewReader(conn)}, out: encoder{conn}, root: -1}
 	p.ctx, _ = explain.FromEnv(context.Background())
 	err = p.run()
 	if p.out.Encode(failure(err)) != nil {

@@ -58,7 +58,7 @@ func (p *Process) read() (message, error) {
 // Start lets the process execute its program and returns when it has done so,
 // or with the reason why it could not.
 func (p *Process) Start(ctx context.Context) error {
-	chapter.Call(ctx, "the gap between create and start ends: the process goes on to execve", "write(%d, \"{\\\"Start\\\":true}\\n\", 15)", p.conn.Fd())
+	chapter.Call(ctx, "the gap between create and start ends: the process goes on to execve", "write(%d, start, …)", p.conn.Fd())
 	if err := p.out.Encode(message{Start: true}); err != nil {
 		return fmt.Errorf("start process %d: %w", p.Pid, err)
 	}
