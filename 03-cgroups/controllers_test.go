@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"drydock.example/01-chroot/hosttest"
@@ -81,5 +82,91 @@ func TestAParentWithProcessesHasNoChildrenOnV2(t *testing.T) {
 	}
 	if left := exists(t, hosttest.Cgroup()+"/parent/child"); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// TestRareControllers sets limits whose controllers many kernels lack; then the
+// error must name the controller, and is the reason for which it is skipped.
+func TestRareControllers(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	for controller, test := range map[string]struct {
+		r              *specs.LinuxResources
+		v1, v2         string // file
+		wantV1, wantV2 string
+	}{
+		"hugetlb": {
+			&specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}},
+			"hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max", "4194304\n", "4194304\n",
+		},
+		"net_cls": {
+			&specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(0x10001))}},
+			"net_cls.classid", "", "65537\n", "",
+		},
+		"net_prio": {
+			&specs.LinuxResources{Network: &specs.LinuxNetwork{Priorities: []specs.LinuxInterfacePriority{{Name: "lo", Priority: 5}}}},
+			"net_prio.ifpriomap", "", "lo 5\n", "",
+		},
+	} {
+		t.Run(controller, func(t *testing.T) {
+			c, err := cgroups.Create(t.Context(), hosttest.Cgroup()+"/rare", test.r)
+			if errdefs.IsFailedPrecondition(err) {
+				if text := err.Error(); !strings.Contains(text, controller) && !strings.Contains(text, "network class or priority") {
+					t.Errorf("got %v", err)
+				}
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { remove(t, c) })
+			path, want := c.Paths()[controller]+"/"+test.v1, test.wantV1
+			if c.Paths()[controller] == "" {
+				path, want = c.Paths()[""]+"/"+test.v2, test.wantV2
+			}
+			if b, err := os.ReadFile(path); err != nil || !strings.Contains(string(b), want) {
+				t.Errorf("%s: %q, %v; want %q", path, b, err, want)
+			}
+		})
+	}
+	t.Run("rdma", func(t *testing.T) {
+		adapters, _ := os.ReadDir("/sys/class/infiniband")
+		if len(adapters) == 0 {
+			t.Skip("requires an RDMA adapter (/sys/class/infiniband is empty)")
+		}
+		name := adapters[0].Name()
+		c := create(t, "rdma", &specs.LinuxResources{Rdma: map[string]specs.LinuxRdma{name: {HcaHandles: ptr(uint32(3))}}})
+		b, err := os.ReadFile(c.Paths()[""] + "/rdma.max")
+		if err != nil || !strings.Contains(string(b), name+" hca_handle=3") {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+}
+
+func TestIdleAndBurst(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	c := create(t, "idle", &specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(1)), Quota: ptr(int64(5000)), Burst: ptr(uint64(2000))}})
+	dir, burst := c.Paths()["cpu"], "/cpu.cfs_burst_us"
+	if dir == "" {
+		dir, burst = c.Paths()[""], "/cpu.max.burst"
+	}
+	for file, want := range map[string]string{"/cpu.idle": "1\n", burst: "2000\n"} {
+		if b, err := os.ReadFile(dir + file); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", file, b, err)
+		}
+	}
+}
+
+func TestAnOOMGroupDiesTogether(t *testing.T) {
+	hosttest.Require(t, hosttest.Root, hosttest.CgroupV2)
+	c := create(t, "oom-group", &specs.LinuxResources{Unified: map[string]string{
+		"memory.max": "33554432", "memory.swap.max": "0", "memory.low": "8388608", "memory.oom.group": "1",
+	}})
+	if b, err := os.ReadFile(c.Paths()[""] + "/memory.low"); err != nil || string(b) != "8388608\n" {
+		t.Errorf("memory.low: %q, %v", b, err)
+	}
+	modest := start(t, c, "sleep")
+	start(t, c, "hog")
+	if s := modest.signal(t); s != syscall.SIGKILL {
+		t.Errorf("who took nothing ended with %v, want SIGKILL", s)
 	}
 }

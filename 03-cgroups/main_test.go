@@ -83,6 +83,11 @@ func play(name string, args []string) {
 		}
 		ready()
 		io.Copy(io.Discard, os.Stdin)
+	case "write":
+		if err := playWrite(args[0], args[1]); err != nil {
+			fmt.Println(err)
+		}
+		ready()
 	case "user":
 		playUser()
 		ready()
