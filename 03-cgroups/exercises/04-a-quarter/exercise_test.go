@@ -1,0 +1,74 @@
+//go:build linux && (exercise || solution)
+
+package aquarter
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"drydock.example/01-chroot/hosttest"
+	cgroups "drydock.example/03-cgroups"
+)
+
+func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
+
+func TestThrottle(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	cgroup, err := cgroups.Create(t.Context(), hosttest.Cgroup()+"/quarter", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cgroup.Kill(context.Background())
+		cgroup.Delete(context.Background())
+	}()
+	dir, v1 := cgroup.Paths()["cpu"]
+	if !v1 {
+		dir = cgroup.Paths()[""]
+	}
+	const period = 20 * time.Millisecond
+	if err := Throttle(dir, 0.25, period); err != nil {
+		t.Fatalf("Throttle: %v", err)
+	}
+	read := func(file string) string {
+		b, err := os.ReadFile(dir + "/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	got := ""
+	if v1 {
+		got = read("cpu.cfs_quota_us") + " " + read("cpu.cfs_period_us")
+	} else {
+		got = read("cpu.max")
+	}
+	if got != "5000 20000" {
+		t.Errorf("quota and period are %s, want 5000 20000: are both in microseconds, and is the quota a part of the period?", got)
+	}
+
+	// One loop that would take a whole CPU for half a second.
+	cmd := exec.Command("timeout", "0.5", "/bin/sh", "-c", "while :; do :; done")
+	err = cgroup.Spawn(t.Context(), func(into *os.File) error {
+		if into != nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(into.Fd())}
+		}
+		return cmd.Start()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	stats, err := cgroup.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.CPU.Throttled < 3 {
+		t.Errorf("throttled in %d of %d periods: does the limit stand in this cgroup?", stats.CPU.Throttled, stats.CPU.Periods)
+	}
+}
