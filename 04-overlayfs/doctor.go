@@ -23,9 +23,9 @@ const room = 2 << 30
 func Checks(root string) []doctor.Check {
 	root = existing(root)
 	return []doctor.Check{
-		{Chapter: chapter, Name: "overlay", For: "a root made of layers, and so for every image", Run: func(context.Context) doctor.Result { return overlayFound(os.Geteuid(), Supported()) }},
-		{Chapter: chapter, Name: "layers", For: "images and containers, which are kept there", Run: func(context.Context) doctor.Result { return tryLayers(root, doctor.Missing) }},
-		{Chapter: chapter, Name: "layers of tests", For: "the tests of chapters 4, 6 and 7", Run: func(context.Context) doctor.Result { return tryLayers(os.TempDir(), doctor.Limited) }},
+		{Chapter: chapter, Name: "overlay", For: "a root made of layers, and so for every image", Run: func(ctx context.Context) doctor.Result { return overlayFound(os.Geteuid(), supported(ctx)) }},
+		{Chapter: chapter, Name: "layers", For: "images and containers, which are kept there", Run: func(ctx context.Context) doctor.Result { return tryLayers(ctx, root, doctor.Missing) }},
+		{Chapter: chapter, Name: "layers of tests", For: "the tests of chapters 4, 6 and 7", Run: func(ctx context.Context) doctor.Result { return tryLayers(ctx, os.TempDir(), doctor.Limited) }},
 		{Chapter: chapter, Name: "room", For: "images", Run: func(context.Context) doctor.Result { return doctor.Space(root, room, "pulling images") }},
 	}
 }
@@ -40,6 +40,12 @@ func existing(dir string) string {
 	}
 }
 
+// supported asks in a mount namespace of its own, where a user namespace's root
+// may do what the host's mount namespace does not let him.
+func supported(ctx context.Context) error {
+	return doctor.Apart(ctx, unix.CLONE_NEWNS, func() error { return Supported() })
+}
+
 func overlayFound(euid int, err error) doctor.Result {
 	switch {
 	case err == nil:
@@ -47,7 +53,7 @@ func overlayFound(euid int, err error) doctor.Result {
 	case errors.Is(err, unix.EPERM) && euid != 0:
 		return doctor.NeedsRoot()
 	}
-	r := doctor.Result{Status: doctor.Missing, Found: err.Error(), Why: "mounts are refused: this is the inside of a container",
+	r := doctor.Result{Status: doctor.Missing, Found: "overlay: " + reason(err).Error(), Why: "mounts are refused: this is the inside of a container",
 		Cure: []string{"docker run --privileged …    # start that container with all capabilities, or work on the host"}}
 	if errors.Is(err, unix.ENODEV) {
 		r.Why = "the kernel has no overlay file system, or has it as a module that is not loaded"
@@ -56,11 +62,22 @@ func overlayFound(euid int, err error) doctor.Result {
 	return r
 }
 
+// reason is the kernel's word in an error: the answer has its own explanation.
+func reason(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
 // tryLayers makes an overlay, mounted nowhere, whose upper lies in dir, with the
 // marks that layers have; worst is how bad a failure is.
-func tryLayers(dir string, worst doctor.Status) doctor.Result {
+func tryLayers(ctx context.Context, dir string, worst doctor.Status) doctor.Result {
 	// Without overlay at all no directory is at fault; that has a check of its own.
-	if err := Supported(); err != nil {
+	if err := supported(ctx); errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+		return doctor.NeedsRoot()
+	} else if err != nil {
 		return doctor.Result{Status: doctor.Unknown, Found: "there is no overlay to try"}
 	}
 	var st unix.Statfs_t
@@ -68,7 +85,7 @@ func tryLayers(dir string, worst doctor.Status) doctor.Result {
 		return doctor.Result{Status: doctor.Unknown, Found: (&os.PathError{Op: "statfs", Path: dir, Err: err}).Error()}
 	}
 	kind := fileSystem(uint32(st.Type))
-	err := tryUpper(dir)
+	err := doctor.Apart(ctx, unix.CLONE_NEWNS, func() error { return tryUpper(dir) })
 	if err == nil {
 		return doctor.Fine("%s is on %s", dir, kind)
 	}
@@ -89,6 +106,9 @@ func layersFound(dir, kind string, err error, worst doctor.Status) doctor.Result
 	case kind == "9p" || kind == "virtiofs" || kind == "vboxsf":
 		r.Why = "it is shared with a host outside of this virtual machine, whose file system does not take whiteouts and trusted.* attributes"
 		r.Cure = []string{"drydockd --root DIR    # a directory of the virtual machine's own disk", "export TMPDIR=DIR      # likewise, for the tests"}
+	case errors.Is(err, unix.EPERM):
+		r.Why = "this is root of a user namespace, and trusted.* attributes, with which layers mark what they hide, are the host's root's"
+		r.Cure = []string{"sudo drydockd    # on the host, outside of the user namespace"}
 	case errors.Is(err, unix.EROFS):
 		r.Why, r.Cure = "it is mounted read-only", []string{"sudo mount -o remount,rw " + dir}
 	case errors.Is(err, unix.ENOSPC):

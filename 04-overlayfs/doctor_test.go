@@ -50,7 +50,7 @@ func TestDoctorOnAnOverlay(t *testing.T) {
 	dir := scratch(t)
 	d := mkdirs(t, dir, "a", "upper", "work", "m")
 	mounted(t, d[3], d[:1], d[1], d[2], false)
-	r := tryLayers(d[3], doctor.Missing)
+	r := tryLayers(t.Context(), d[3], doctor.Missing)
 	if r.Status != doctor.Missing || !strings.HasPrefix(r.Found, d[3]+" is on overlay: ") ||
 		!strings.Contains(r.Why, "an overlay cannot write into another one") || !strings.Contains(strings.Join(r.Cure, "\n"), "docker run -v /var/lib/drydock") {
 		t.Errorf("%+v", r)
@@ -62,7 +62,7 @@ func TestDoctorOnAReadOnlyFileSystem(t *testing.T) {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	r := tryLayers(dir, doctor.Limited)
+	r := tryLayers(t.Context(), dir, doctor.Limited)
 	if r.Status != doctor.Limited || !strings.HasSuffix(r.Found, "read-only file system") {
 		t.Errorf("%+v", r)
 	}
@@ -72,8 +72,8 @@ func TestDoctorOnAReadOnlyFileSystem(t *testing.T) {
 func TestDoctorSaysWhyThereIsNoOverlay(t *testing.T) {
 	answer(t, overlayFound(0, nil), doctor.OK, "works", "", "")
 	answer(t, overlayFound(1000, fmt.Errorf("x: %w", unix.EPERM)), doctor.Unknown, "not root: it cannot be tried", "", "sudo")
-	answer(t, overlayFound(0, fmt.Errorf("x: %w", unix.EPERM)), doctor.Missing, "x: operation not permitted", "inside of a container", "docker run --privileged")
-	answer(t, overlayFound(0, fmt.Errorf("x: %w", unix.ENODEV)), doctor.Missing, "x: no such device", "module that is not loaded", "sudo modprobe overlay")
+	answer(t, overlayFound(0, fmt.Errorf("x: %w", unix.EPERM)), doctor.Missing, "overlay: operation not permitted", "inside of a container", "docker run --privileged")
+	answer(t, overlayFound(0, fmt.Errorf("x: %w", unix.ENODEV)), doctor.Missing, "overlay: no such device", "module that is not loaded", "sudo modprobe overlay")
 	answer(t, layersFound("/vagrant", "9p", unix.EINVAL, doctor.Missing), doctor.Missing, "/vagrant is on 9p: invalid argument", "shared with a host", "own disk")
 	answer(t, layersFound("/data", "nfs", unix.EINVAL, doctor.Missing), doctor.Missing, "/data is on nfs: invalid argument", "whiteouts", "drydockd --root DIR")
 }

@@ -39,8 +39,11 @@ func Checks() []doctor.Check {
 			return firewall(drops, err, os.Geteuid())
 		}},
 		{Chapter: chapter, Name: "br_netfilter", For: "packets from one container to its neighbour", Run: func(context.Context) doctor.Result {
-			drops, _ := forwardDrops() // its error is the check before this one
 			now, err := os.ReadFile(netfilterFile)
+			drops, unread := forwardDrops()
+			if err == nil && unread != nil {
+				return firewall(nil, unread, os.Geteuid())
+			}
 			return bridged(string(now), err, drops)
 		}},
 	}

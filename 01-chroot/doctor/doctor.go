@@ -102,6 +102,8 @@ func Examine(ctx context.Context, w io.Writer, checks []Check) (missing int, err
 	switch {
 	case missing > 0:
 		fmt.Fprintf(out, "%s missing here without which no container works; the cures stand above.\n", count(missing, "thing is", "things are"))
+	case limited > 0 && unknown > 0:
+		fmt.Fprintf(out, "%s limited here, as said above.\n", count(limited, "thing is", "things are"))
 	case limited > 0:
 		fmt.Fprintf(out, "%s limited here, as said above; a container needs none of that.\n", count(limited, "thing is", "things are"))
 	case unknown == 0:

@@ -34,7 +34,11 @@ func Host() []Check {
 			if err != nil {
 				return noProc(err)
 			}
-			return root(os.Geteuid(), field(string(status), "CapEff"))
+			outside, err := os.ReadFile("/proc/thread-self/uid_map")
+			if err != nil {
+				return noProc(err)
+			}
+			return root(os.Geteuid(), field(string(status), "CapEff"), string(outside))
 		}},
 		{chapter, "chroot", "a process with another root directory", tryChroot},
 		{chapter, "temporary files", "go run and go test, which build programs there and start them", func(context.Context) Result {
@@ -122,8 +126,9 @@ var capabilities = []struct {
 	{unix.CAP_MKNOD, "CAP_MKNOD"},
 }
 
-// root judges by the effective user and the line CapEff of proc_pid_status(5).
-func root(euid int, effective string) Result {
+// root judges by the effective user, the line CapEff of proc_pid_status(5) and
+// the uid_map of user_namespaces(7).
+func root(euid int, effective, uidMap string) Result {
 	if euid != 0 {
 		return Result{
 			Status: Limited, Found: fmt.Sprintf("user %d", euid),
@@ -148,6 +153,10 @@ func root(euid int, effective string) Result {
 			Why:  "this is root in a container, from which an engine took these capabilities",
 			Cure: []string{"docker run --privileged …    # start that container with all of them, or work on the host"},
 		}
+	}
+	// The host's map leads from every id to itself: 0, 0, 2³²-1.
+	if f := strings.Fields(uidMap); len(f) != 3 || f[1] != "0" || f[2] != "4294967295" {
+		return Fine("root of a user namespace, with all capabilities in there")
 	}
 	return Fine("root, with all capabilities that are needed")
 }

@@ -47,11 +47,13 @@ func TestArchitecture(t *testing.T) {
 }
 
 func TestRoot(t *testing.T) {
-	want(t, root(0, "000001ffffffffff"), OK, "root, with all capabilities that are needed", "")
-	want(t, root(1000, "0"), Limited, "user 1000", "sudo")
+	const host = "         0          0 4294967295\n"
+	want(t, root(0, "000001ffffffffff", "         0       1000          1\n"), OK, "root of a user namespace, with all capabilities in there", "")
+	want(t, root(0, "000001ffffffffff", host), OK, "root, with all capabilities that are needed", "")
+	want(t, root(1000, "0", host), Limited, "user 1000", "sudo")
 	// What Docker leaves to root in a container.
-	want(t, root(0, "00000000a80425fb"), Missing, "root without CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN", "docker run --privileged")
-	want(t, root(0, ""), Unknown, `root, with capabilities ""`, "")
+	want(t, root(0, "00000000a80425fb", host), Missing, "root without CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN", "docker run --privileged")
+	want(t, root(0, "", host), Unknown, `root, with capabilities ""`, "")
 }
 
 func TestChrootIsTried(t *testing.T) {
