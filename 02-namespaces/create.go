@@ -153,9 +153,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error
 		return nil, err
 	}
 	s := newSetup(spec, opt)
-	if s.Seccomp, err = newFilter(spec.Linux.Seccomp); err != nil {
-		return nil, err
-	}
+	s.Seccomp = newFilter(spec.Linux.Seccomp)
 	if p.forks() {
 		s.Process = withFileLimit(s.Process, 0)
 	}
@@ -232,6 +230,10 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 			c.Wait()
 		}
 	}()
+	// Now, while the new process starts: so it costs nobody's time.
+	if err := s.Seccomp.compile(); err != nil {
+		return nil, err
+	}
 	if err := c.out.Encode(message{Setup: s}); err != nil {
 		return nil, fmt.Errorf("hand the setup to the new process: %w", err)
 	}

@@ -57,9 +57,7 @@ func Exec(ctx context.Context, target *os.File, process *specs.Process, opt Opti
 		}
 	}
 	s := &setup{Process: withFileLimit(process, pid), Bound: opt.Bound, Files: len(opt.Files)}
-	if s.Seccomp, err = newFilter(opt.Seccomp); err != nil {
-		return nil, err
-	}
+	s.Seccomp = newFilter(opt.Seccomp)
 	return launch(ctx, p, s, opt)
 }
 

@@ -23,13 +23,20 @@ type filter struct {
 	profile *specs.LinuxSeccomp // what it was compiled from; stays with Create
 }
 
-// newFilter compiles a profile; without one there is no filter.
-func newFilter(profile *specs.LinuxSeccomp) (*filter, error) {
+// newFilter returns the filter of a profile, to be compiled; without a profile
+// there is none.
+func newFilter(profile *specs.LinuxSeccomp) *filter {
 	if profile == nil {
-		return nil, nil
+		return nil
 	}
-	f, err := seccomp.Compile(profile)
-	return &filter{f, profile}, err
+	return &filter{profile: profile}
+}
+
+func (f *filter) compile() (err error) {
+	if f != nil {
+		f.Filter, err = seccomp.Compile(f.profile)
+	}
+	return err
 }
 
 // filterEarly loads the filter where that takes privilege: seccomp(2) demands

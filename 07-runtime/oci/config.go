@@ -70,11 +70,11 @@ type config struct {
 		MaskedPaths       []string               `json:"maskedPaths"`
 		ReadonlyPaths     []string               `json:"readonlyPaths"`
 		MountLabel        string                 `json:"mountLabel"`
+		Seccomp           *specs.LinuxSeccomp    `json:"seccomp"` // large, and in every engine's configs
 
 		Resources    json.RawMessage `json:"resources"`
 		Devices      json.RawMessage `json:"devices"`
 		NetDevices   json.RawMessage `json:"netDevices"`
-		Seccomp      json.RawMessage `json:"seccomp"`
 		IntelRdt     json.RawMessage `json:"intelRdt"`
 		MemoryPolicy json.RawMessage `json:"memoryPolicy"`
 		Personality  json.RawMessage `json:"personality"`
@@ -102,7 +102,7 @@ func parseConfig(b []byte) (*specs.Spec, error) {
 	spec.Linux = &specs.Linux{
 		Namespaces: l.Namespaces, UIDMappings: l.UIDMappings, GIDMappings: l.GIDMappings, Sysctl: l.Sysctl,
 		CgroupsPath: l.CgroupsPath, RootfsPropagation: l.RootfsPropagation,
-		MaskedPaths: l.MaskedPaths, ReadonlyPaths: l.ReadonlyPaths, MountLabel: l.MountLabel,
+		MaskedPaths: l.MaskedPaths, ReadonlyPaths: l.ReadonlyPaths, MountLabel: l.MountLabel, Seccomp: l.Seccomp,
 	}
 	for _, part := range []struct {
 		field string
@@ -112,7 +112,6 @@ func parseConfig(b []byte) (*specs.Spec, error) {
 		{"linux.resources", l.Resources, &spec.Linux.Resources},
 		{"linux.devices", l.Devices, &spec.Linux.Devices},
 		{"linux.netDevices", l.NetDevices, &spec.Linux.NetDevices},
-		{"linux.seccomp", l.Seccomp, &spec.Linux.Seccomp},
 		{"linux.intelRdt", l.IntelRdt, &spec.Linux.IntelRdt},
 		{"linux.memoryPolicy", l.MemoryPolicy, &spec.Linux.MemoryPolicy},
 		{"linux.personality", l.Personality, &spec.Linux.Personality},
