@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -25,6 +26,17 @@ func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (io.Read
 		return nil, fmt.Errorf("blob %s: %w", desc.Digest, err)
 	}
 	return b, nil
+}
+
+// BlobSize asks how many bytes a blob has (end-2, by HEAD), -1 where the
+// registry does not say. The error is NotFound where the repository lacks it.
+func (r *Repository) BlobSize(ctx context.Context, d digest.Digest) (int64, error) {
+	resp, err := r.do(ctx, call{method: http.MethodHead, url: r.path("blobs", d.String()), accept: []int{http.StatusOK}})
+	if err != nil {
+		return 0, fmt.Errorf("blob %s: %w", d, err)
+	}
+	resp.Body.Close()
+	return resp.ContentLength, nil
 }
 
 // blobReader is a blob that comes by one connection, or by several.

@@ -183,14 +183,13 @@ func (s *Store) pushBlob(ctx context.Context, repo *Repository, desc ocispec.Des
 	return nil
 }
 
-// has asks whether the repository has a blob (end-2).
+// has asks whether the repository has a blob.
 func (r *Repository) has(ctx context.Context, d digest.Digest) (bool, error) {
-	resp, err := r.do(ctx, call{method: http.MethodHead, url: r.path("blobs", d.String()), accept: []int{http.StatusOK, http.StatusNotFound}})
-	if err != nil {
-		return false, err
+	_, err := r.BlobSize(ctx, d)
+	if errdefs.IsNotFound(err) {
+		return false, nil
 	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK, nil
+	return err == nil, err
 }
 
 // putManifest gives the registry a manifest, under a tag or its digest (end-7).

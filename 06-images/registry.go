@@ -255,6 +255,26 @@ func (r *Repository) Manifest(ctx context.Context, id string) (mediaType string,
 	return resp.Header.Get("Content-Type"), raw, nil
 }
 
+// Resolve asks which manifest a tag means now (end-3, by HEAD, which no
+// registry counts as a pull). It returns "" where the registry does not say.
+func (r *Repository) Resolve(ctx context.Context, tag string) (digest.Digest, error) {
+	resp, err := r.do(ctx, call{
+		method: http.MethodHead,
+		url:    r.path("manifests", tag),
+		header: http.Header{"Accept": acceptedManifests},
+		accept: []int{http.StatusOK},
+	})
+	if err != nil {
+		return "", err
+	}
+	resp.Body.Close()
+	d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	if checkDigest(d) != nil {
+		return "", nil
+	}
+	return d, nil
+}
+
 // document fetches a manifest or an index, and finds out which it is.
 func (r *Repository) document(ctx context.Context, id string) (document, error) {
 	mediaType, raw, err := r.Manifest(ctx, id)

@@ -19,7 +19,7 @@ import (
 )
 
 var serve = command{
-	usage: "serve [--htpasswd FILE] [--cert FILE --key FILE] [--keep DURATION] ADDRESS:PORT",
+	usage: "serve [--htpasswd FILE] [--cert FILE --key FILE] [--mirror-of HOST] [--keep DURATION] ADDRESS:PORT",
 	about: "be a registry, in the directory registry/ of the root",
 	alone: true,
 	run: func(ctx context.Context, _ *images.Store, args []string) (int, error) {
@@ -27,6 +27,7 @@ var serve = command{
 		users := flags.String("htpasswd", "", "")
 		cert := flags.String("cert", "", "")
 		key := flags.String("key", "", "")
+		mirrorOf := flags.String("mirror-of", "", "")
 		keep := flags.Duration("keep", 24*time.Hour, "")
 		if flags.Parse(args) != nil || flags.NArg() != 1 || (*cert == "") != (*key == "") || *keep <= 0 {
 			return 2, errUsage
@@ -36,8 +37,18 @@ var serve = command{
 			return 1, err
 		}
 		defer reg.Close()
+		var handler http.Handler = reg
+		if *mirrorOf != "" {
+			credentials, err := images.DockerCredentials(*mirrorOf)
+			if err != nil {
+				return 1, err
+			}
+			mirror := registry.NewMirror(reg, registry.Upstream{Host: *mirrorOf, Credentials: credentials})
+			defer mirror.Close()
+			handler = mirror
+		}
 		server := &http.Server{
-			Handler:           reg,
+			Handler:           handler,
 			BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 			ReadHeaderTimeout: 30 * time.Second,
 		}
@@ -46,7 +57,7 @@ var serve = command{
 			if err != nil {
 				return 1, err
 			}
-			server.Handler = known.Guard(reg)
+			server.Handler = known.Guard(handler)
 		}
 		l, err := net.Listen("tcp", flags.Arg(0))
 		if err != nil {

@@ -40,6 +40,7 @@ func Read(path string) (*Users, error) {
 	defer f.Close()
 	u := &Users{hashes: make(map[string][]byte), right: make(map[[32]byte]bool)}
 	rand.Read(u.key[:])
+	cost := bcrypt.MinCost
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -50,15 +51,17 @@ func Read(path string) (*Users, error) {
 		if !ok || user == "" {
 			return nil, fmt.Errorf("%s:%d: not USER:HASH", path, n)
 		}
-		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+		c, err := bcrypt.Cost([]byte(hash))
+		if err != nil {
 			return nil, fmt.Errorf("%s:%d: the hash of %s is not bcrypt's (htpasswd -B): %w", path, n, user, err)
 		}
 		u.hashes[user] = []byte(hash)
+		cost = max(cost, c)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	u.absent, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), bcrypt.DefaultCost)
+	u.absent, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), cost)
 	return u, err
 }
 
