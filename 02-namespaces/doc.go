@@ -18,6 +18,10 @@
 // line of main, takes over. What it does before the user's program runs is one
 // list, steps in init.go, to be read from top to bottom.
 //
+// [Exec] starts a further process in a container that runs. It does fork, as
+// only a process with one thread may enter a user namespace: fork.go says how a
+// Go program can.
+//
 // Linux 5.12 or newer is needed: the mounts are made by descriptors
 // (open_tree(2), move_mount(2), mount_setattr(2), openat2(2)), so that no
 // symbolic link in a hostile root file system can lead one astray.
@@ -31,5 +35,8 @@
 //     the way out of that.
 //   - A spec without a PID namespace leaves the container's descendants to the
 //     host when its first process dies: kill its cgroup (chapter 3).
+//   - A process of Exec has all the caller's capabilities, in the container's PID
+//     namespace, for the millisecond before it drops them. Who has
+//     CAP_SYS_PTRACE and no user namespace in there can take it over.
 //   - Namespaces limit what is seen, not how much is used. That is chapter 3.
 package namespaces
