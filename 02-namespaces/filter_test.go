@@ -201,8 +201,11 @@ func TestAListenerDecides(t *testing.T) {
 			return
 		}
 		messages, err := unix.ParseSocketControlMessage(control[:cn])
-		if err != nil || len(messages) != 1 {
-			r.err = fmt.Errorf("%d messages: %v", len(messages), err)
+		if err == nil && len(messages) != 1 {
+			err = fmt.Errorf("%d messages", len(messages))
+		}
+		if err != nil {
+			r.err = err
 			return
 		}
 		fds, err := unix.ParseUnixRights(&messages[0])

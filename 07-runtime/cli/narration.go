@@ -43,7 +43,7 @@ func (n *narration) stream(ctx context.Context, conn *connection) error {
 	if err != nil {
 		return err
 	}
-	resp, err := n.client.Do(req)
+	resp, err := n.client.Do(req) //nolint:bodyclose // closed by the goroutine that reads it
 	if err != nil {
 		return fmt.Errorf("--explain: %w", err)
 	}
