@@ -57,7 +57,9 @@ func BenchmarkJoin(b *testing.B) {
 	}
 	compare(b, []candidate{
 		{"isolate", func() *exec.Cmd { return exec.Command(isolate, "--join", itoa(p.Pid), "/bin/true") }},
-		{"nsenter", func() *exec.Cmd { return exec.Command("nsenter", "-t", itoa(p.Pid), "-m", "-u", "-i", "-n", "-p", "-C", "/bin/true") }},
+		{"nsenter", func() *exec.Cmd {
+			return exec.Command("nsenter", "-t", itoa(p.Pid), "-m", "-u", "-i", "-n", "-p", "-C", "/bin/true")
+		}},
 	})
 }
 

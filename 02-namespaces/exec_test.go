@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -316,6 +318,56 @@ func TestJoinByPath(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForkOfABusyProgram forks while other threads of this program allocate,
+// collect garbage and fork too: what the child must never wait for.
+func TestForkOfABusyProgram(t *testing.T) {
+	spec := NewSpec(newRoot(t), "probe")
+	container := running(t, spec)
+	target, err := OpenProcess(container.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	program := static(t)
+	stop := make(chan struct{})
+	var busy, forking sync.WaitGroup
+	for range 4 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.GC()
+					_ = make([]*int, 1<<16)
+				}
+			}
+		})
+	}
+	for range 4 {
+		forking.Go(func() {
+			for range 25 {
+				process := *spec.Process
+				process.Args = []string{"probe", "exit", "3"}
+				p, err := Exec(t.Context(), target, &process, Options{Init: program})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := p.Start(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if state, err := p.Wait(); err != nil || state.ExitCode() != 3 {
+					t.Errorf("%v %v, want status 3", state, err)
+				}
+			}
+		})
+	}
+	forking.Wait()
+	close(stop)
+	busy.Wait()
 }
 
 // TestNobodyWritesTheHostsProgram is the attack of CVE-2019-5736: the program of

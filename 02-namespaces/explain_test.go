@@ -17,4 +17,7 @@ func TestExplainIsWhatStraceSees(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	stracetest.Check(t, isolate, "--explain", root, "/bin/probe")
+	stracetest.Check(t, isolate, "--explain", "--user", root, "/bin/probe")
+	p := running(t, NewSpec(root, "probe"))
+	stracetest.Check(t, isolate, "--explain", "--join", itoa(p.Pid), "/bin/probe")
 }
