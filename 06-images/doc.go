@@ -22,7 +22,10 @@
 //	content.go    blobs on disk, complete or absent
 //	store.go      images and names (bbolt)
 //	create.go     an image that was made here
-//	remove.go     what goes when a name goes
+//	remove.go     what goes when a name goes (prune.go: what nobody wants)
+//	save.go       images in a tar, as Docker and OCI have them (load.go: and back)
+//	flat.go       a root file system in a tar: import and export
+//	history.go    by which steps an image was made
 //	push.go       a pull backwards, of what the registry lacks (upload.go: one blob)
 //	progress.go   lines for a person
 //
