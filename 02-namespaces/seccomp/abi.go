@@ -12,6 +12,7 @@ import (
 type abi struct {
 	arch  specs.Arch
 	audit uint32 // AUDIT_ARCH_…, which is what a filter sees
+	wide  bool   // its arguments have 64 bits: of others, only the lower half is the argument
 	first uint32 // the lowest number. x32 shares AUDIT_ARCH_X86_64 and has the numbers from 1<<30 on
 }
 

@@ -9,6 +9,6 @@ import (
 
 // abis are the machine's own, first, and what its kernel may run as well.
 var abis = [...]abi{
-	{specs.ArchAARCH64, unix.AUDIT_ARCH_AARCH64, 0},
-	{specs.ArchARM, unix.AUDIT_ARCH_ARM, 0},
+	{specs.ArchAARCH64, unix.AUDIT_ARCH_AARCH64, true, 0},
+	{specs.ArchARM, unix.AUDIT_ARCH_ARM, false, 0},
 }

@@ -38,33 +38,38 @@ const (
 	dataArgs   = 16
 )
 
-// compare writes the comparison of one argument, 64 bits in two halves of 32.
-func (p *program) compare(a specs.LinuxSeccompArg, yes, no target) target {
+// compare writes the comparison of one argument: where it is wide, of 64 bits
+// in two halves of 32. Else 32 bits of it are compared with 32 of the rule's
+// value, so -1 is -1: what a 32-bit program leaves in the upper half of a
+// register is not part of the argument, and must not decide about it.
+func (p *program) compare(a specs.LinuxSeccompArg, wide bool, yes, no target) target {
 	const all = ^uint64(0)
 	switch a.Op {
 	case specs.OpEqualTo:
-		return p.equal(a.Index, all, a.Value, yes, no)
+		return p.equal(a.Index, wide, all, a.Value, yes, no)
 	case specs.OpNotEqual:
-		return p.equal(a.Index, all, a.Value, no, yes)
+		return p.equal(a.Index, wide, all, a.Value, no, yes)
 	case specs.OpMaskedEqual:
-		return p.equal(a.Index, a.Value, a.ValueTwo, yes, no)
+		return p.equal(a.Index, wide, a.Value, a.ValueTwo, yes, no)
 	case specs.OpGreaterThan:
-		return p.greater(a.Index, unix.BPF_JGT, a.Value, yes, no)
+		return p.greater(a.Index, wide, unix.BPF_JGT, a.Value, yes, no)
 	case specs.OpLessEqual:
-		return p.greater(a.Index, unix.BPF_JGT, a.Value, no, yes)
+		return p.greater(a.Index, wide, unix.BPF_JGT, a.Value, no, yes)
 	case specs.OpGreaterEqual:
-		return p.greater(a.Index, unix.BPF_JGE, a.Value, yes, no)
+		return p.greater(a.Index, wide, unix.BPF_JGE, a.Value, yes, no)
 	default: // specs.OpLessThan: checkArgument knows no other
-		return p.greater(a.Index, unix.BPF_JGE, a.Value, no, yes)
+		return p.greater(a.Index, wide, unix.BPF_JGE, a.Value, no, yes)
 	}
 }
 
 // equal compares argument & mask with value. The lower half is asked first: it
 // tells more, and the next alternative, which asks for it too, finds it loaded.
-func (p *program) equal(index uint, mask, value uint64, yes, no target) target {
+func (p *program) equal(index uint, wide bool, mask, value uint64, yes, no target) target {
 	low := uint32(dataArgs + 8*index)
-	high := p.half(low+4, uint32(mask>>32), uint32(value>>32), yes, no)
-	return p.half(low, uint32(mask), uint32(value), high, no)
+	if wide {
+		yes = p.half(low+4, uint32(mask>>32), uint32(value>>32), yes, no)
+	}
+	return p.half(low, uint32(mask), uint32(value), yes, no)
 }
 
 func (p *program) half(offset, mask, value uint32, yes, no target) target {
@@ -77,16 +82,23 @@ func (p *program) half(offset, mask, value uint32, yes, no target) target {
 		test := p.jump(unix.BPF_JEQ, value, yes, no)
 		return p.emit(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset, p.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask, test))
 	}
-	return p.load(offset, p.jump(unix.BPF_JEQ, value, p.loaded(offset, yes), p.loaded(offset, no)))
+	return p.test(offset, unix.BPF_JEQ, value, yes, no)
+}
+
+// test compares the word at an offset.
+func (p *program) test(offset uint32, op uint16, value uint32, yes, no target) target {
+	return p.load(offset, p.jump(op, value, p.loaded(offset, yes), p.loaded(offset, no)))
 }
 
 // greater compares argument and value by op, BPF_JGT or BPF_JGE: the upper
 // halves decide, unless they are equal.
-func (p *program) greater(index uint, op uint16, value uint64, yes, no target) target {
+func (p *program) greater(index uint, wide bool, op uint16, value uint64, yes, no target) target {
 	low := uint32(dataArgs + 8*index)
-	high := low + 4
-	test := p.load(low, p.jump(op, uint32(value), p.loaded(low, yes), p.loaded(low, no)))
+	test := p.test(low, op, uint32(value), yes, no)
+	if !wide {
+		return test
+	}
+	high, v := low+4, uint32(value>>32)
 	yes, no = p.loaded(high, yes), p.loaded(high, no)
-	test = p.jump(unix.BPF_JEQ, uint32(value>>32), test, no)
-	return p.load(high, p.jump(unix.BPF_JGT, uint32(value>>32), yes, test))
+	return p.load(high, p.jump(unix.BPF_JGT, v, yes, p.jump(unix.BPF_JEQ, v, test, no)))
 }

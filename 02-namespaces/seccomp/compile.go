@@ -185,11 +185,12 @@ func (r *rules) add(field string, s specs.LinuxSyscall) error {
 // decides, or else the answer stands.
 type decision struct {
 	answer uint32
-	chain  int // index in rules.chains from 1 on; 0 is no chain
+	chain  int  // index in rules.chains from 1 on; 0 is no chain
+	wide   bool // how the chain compares
 }
 
 // decide returns the decision about a call from all of its rules.
-func (r *rules) decide(calls []call) decision {
+func (r *rules) decide(calls []call, wide bool) decision {
 	for _, c := range calls {
 		if len(r.list[c.rule()].args) == 0 {
 			return decision{answer: r.list[c.rule()].answer}
@@ -204,7 +205,7 @@ func (r *rules) decide(calls []call) decision {
 		at = len(r.chains)
 		r.chains = append(r.chains, chain)
 	}
-	return decision{r.fallback, at + 1}
+	return decision{r.fallback, at + 1, wide}
 }
 
 // A span is a range of numbers with one decision, up to the next span.
@@ -251,7 +252,7 @@ func (r *rules) spans(audit uint32) []span {
 			} else if number > next {
 				put(next, fallback)
 			}
-			put(number, r.decide(calls[:n]))
+			put(number, r.decide(calls[:n], a.wide))
 			calls, next = calls[n:], number+1
 		}
 		put(next, unknown)
@@ -295,7 +296,7 @@ func (w *writer) decide(d decision) target {
 	for _, i := range slices.Backward(w.rules.chains[d.chain-1]) {
 		yes, no := returns(w.rules.list[i].answer), next
 		for _, a := range slices.Backward(w.rules.list[i].args) {
-			yes = w.compare(a, yes, no)
+			yes = w.compare(a, d.wide, yes, no)
 		}
 		next = yes
 	}

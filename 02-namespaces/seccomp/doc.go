@@ -24,12 +24,13 @@
 // # Rules that meet
 //
 // A syscalls entry with arguments holds when all of its arguments do; entries
-// for the same call are alternatives, and the first that holds decides. Three
+// for the same call are alternatives, and the first that holds decides. Four
 // customs are kept because profiles rely on them:
 //
 //   - an entry without arguments stands above all entries with arguments for
 //     the same call (libseccomp);
 //   - an entry that names the same argument twice is as many entries (runc, crun);
+//   - arguments of 32-bit programs have 32 bits (libseccomp);
 //   - a name that is unknown here is left out (runc): profiles name the calls of
 //     many kernels and architectures.
 //

@@ -75,8 +75,7 @@ func (p *program) emit(code uint16, k uint32, next target) target {
 
 const loadWord = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 
-// load reads the word at an offset of struct seccomp_data, unless the code
-// that follows does not look at it.
+// load reads the word at an offset of struct seccomp_data.
 func (p *program) load(offset uint32, next target) target {
 	return p.emit(loadWord, offset, next)
 }

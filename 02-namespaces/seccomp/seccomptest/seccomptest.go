@@ -61,6 +61,8 @@ func Run(f *seccomp.Filter, d Data) (answer uint32, steps int, err error) {
 			holds = a > i.K
 		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
 			holds = a >= i.K
+		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
+			holds = a&i.K != 0
 		default:
 			return 0, steps, fmt.Errorf("instruction %d is %#x", pc-1, i.Code)
 		}
@@ -124,7 +126,7 @@ func Decide(p *specs.LinuxSeccomp, d Data) uint32 {
 				continue
 			}
 			named = true
-			if len(s.Args) == 0 && (first == nil || len(first.Args) > 0) || first == nil && holds(s.Args, d) {
+			if len(s.Args) == 0 && (first == nil || len(first.Args) > 0) || first == nil && holds(s.Args, d, arch == specs.ArchX86_64 || arch == specs.ArchAARCH64) {
 				first = &p.Syscalls[i]
 			}
 		}
@@ -139,10 +141,13 @@ func Decide(p *specs.LinuxSeccomp, d Data) uint32 {
 }
 
 // holds reports whether all arguments compare well, or any where one is named twice.
-func holds(args []specs.LinuxSeccompArg, d Data) bool {
+func holds(args []specs.LinuxSeccompArg, d Data, wide bool) bool {
 	count, seen := 0, map[uint]bool{}
 	for _, a := range args {
 		v, ok := d.Args[a.Index], false
+		if !wide {
+			v, a.Value, a.ValueTwo = uint64(uint32(v)), uint64(uint32(a.Value)), uint64(uint32(a.ValueTwo))
+		}
 		switch a.Op {
 		case specs.OpEqualTo:
 			ok = v == a.Value
