@@ -122,7 +122,7 @@ func cgroupPath(spec *specs.Spec, id string) string {
 
 // make does the work of create, and undoes it where it fails.
 func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOptions, console *os.File, fifo, rootless bool) (p *namespaces.Process, err error) {
-	files, err := handedOver(spec, opt)
+	files, err := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
 	if err != nil {
 		os.RemoveAll(c.dir)
 		return nil, err
@@ -199,17 +199,17 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 
 // handedOver returns the caller's descriptors that the program gets, and adds
 // the variables that tell it of those that are sockets.
-func handedOver(spec *specs.Spec, opt CreateOptions) ([]*os.File, error) {
+func handedOver(process *specs.Process, listen, preserve int) ([]*os.File, error) {
 	var files []*os.File
-	last := 3 + opt.ListenFDs + opt.PreserveFDs
+	last := 3 + listen + preserve
 	for fd := 3; fd < last; fd++ {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 			return nil, fmt.Errorf("unable to stat preserved-fd %d (of %d): %w", fd, last-3, err)
 		}
 		files = append(files, os.NewFile(uintptr(fd), "preserved"))
 	}
-	if opt.ListenFDs > 0 {
-		spec.Process.Env = append(spec.Process.Env, "LISTEN_FDS="+strconv.Itoa(opt.ListenFDs), "LISTEN_PID=1")
+	if listen > 0 {
+		process.Env = append(process.Env, "LISTEN_FDS="+strconv.Itoa(listen), "LISTEN_PID=1")
 	}
 	return files, nil
 }

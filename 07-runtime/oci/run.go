@@ -28,12 +28,7 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 	var relay *terminal
 	defer func() { relay.end() }()
 	console := func(wanted bool) (socket *os.File, err error) {
-		if opt.Detach || opt.ConsoleSocket != "" {
-			return openConsoleSocket(opt.ConsoleSocket, wanted && opt.Detach)
-		}
-		if wanted {
-			relay, socket, err = newTerminal()
-		}
+		relay, socket, err = connectTerminal(wanted, opt.Detach, opt.ConsoleSocket)
 		return socket, err
 	}
 	c, p, err := r.create(ctx, id, opt.CreateOptions, console, false)

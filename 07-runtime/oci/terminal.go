@@ -28,6 +28,19 @@ func newTerminal() (*terminal, *os.File, error) {
 	return &terminal{socket: os.NewFile(uintptr(pair[0]), "console")}, os.NewFile(uintptr(pair[1]), "console"), nil
 }
 
+// connectTerminal returns the socket that the terminal is sent to, where one is
+// wanted: the caller's, or in the foreground that of a relay to the caller's
+// own terminal.
+func connectTerminal(wanted, detach bool, path string) (relay *terminal, socket *os.File, err error) {
+	switch {
+	case detach || path != "":
+		socket, err = openConsoleSocket(path, wanted && detach)
+	case wanted:
+		relay, socket, err = newTerminal()
+	}
+	return relay, socket, err
+}
+
 // begin takes the master, which the container's init has sent, and copies
 // between it and the caller's streams.
 func (t *terminal) begin() error {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	namespaces "drydock.example/02-namespaces"
 )
 
 // validate refuses configs that the specification forbids, and those that ask
@@ -54,8 +56,9 @@ func checkRoot(spec *specs.Spec) error {
 	return nil
 }
 
-func checkProcess(spec *specs.Spec) error {
-	p := spec.Process
+func checkProcess(spec *specs.Spec) error { return checkOneProcess(spec.Process) }
+
+func checkOneProcess(p *specs.Process) error {
 	switch {
 	case p == nil:
 		return fmt.Errorf("process: missing: want the program to run")
@@ -74,6 +77,10 @@ func checkProcess(spec *specs.Spec) error {
 			return wrong(fmt.Sprintf("process.args[%d]", i), a, "text without NUL")
 		}
 	}
+	return checkRlimits(p)
+}
+
+func checkRlimits(p *specs.Process) error {
 	seen := map[string]bool{}
 	for i, r := range p.Rlimits {
 		field := fmt.Sprintf("process.rlimits[%d]", i)
@@ -161,26 +168,22 @@ func checkLinux(spec *specs.Spec) error {
 			return wrong(fmt.Sprintf("linux.devices[%d].type", i), d.Type, "c, u, b or p")
 		}
 	}
-	// What is not done yet must not be left out silently where it protects.
-	p := spec.Process
-	for _, part := range []struct {
-		field string
-		asked bool
-	}{
-		{"linux.intelRdt", l.IntelRdt != nil},
-		{"linux.netDevices", len(l.NetDevices) > 0},
-		{"linux.memoryPolicy", l.MemoryPolicy != nil},
-		{"linux.personality", l.Personality != nil},
-		{"linux.mountLabel", l.MountLabel != ""},
-		{"process.apparmorProfile", p.ApparmorProfile != ""},
-		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"process.scheduler", p.Scheduler != nil},
-		{"process.ioPriority", p.IOPriority != nil},
-		{"process.execCPUAffinity", p.ExecCPUAffinity != nil},
-	} {
-		if part.asked {
-			return fmt.Errorf("%s: this runtime does not support it: remove it", part.field)
-		}
+	return checkHost(spec)
+}
+
+// checkHost refuses what the machine lacks and what is not done: silence would
+// be taken for consent. Its words are runc's.
+func checkHost(spec *specs.Spec) error {
+	l, p := spec.Linux, spec.Process
+	switch {
+	case p.ApparmorProfile != "" && !namespaces.AppArmor():
+		return fmt.Errorf("process.apparmorProfile: apparmor: config provided but apparmor not supported")
+	case (p.SelinuxLabel != "" || l.MountLabel != "") && !namespaces.SELinux():
+		return fmt.Errorf("selinux label is specified in config, but selinux is disabled or not supported")
+	case l.IntelRdt != nil:
+		return fmt.Errorf("linux.intelRdt: intelRdt is specified in config, but Intel RDT is not supported or enabled")
+	case len(l.NetDevices) > 0:
+		return fmt.Errorf("linux.netDevices: this runtime does not support it: remove it")
 	}
 	return nil
 }

@@ -137,6 +137,10 @@ func main() {
 				fmt.Println(e.Name())
 			}
 		}
+	case "whoami": // ids, groups, working directory
+		groups, _ := os.Getgroups()
+		cwd, _ := os.Getwd()
+		fmt.Println(os.Getuid(), os.Getgid(), groups, cwd)
 	case "keyring": // the name of the session keyring
 		description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, unix.KEY_SPEC_SESSION_KEYRING)
 		if err != nil {

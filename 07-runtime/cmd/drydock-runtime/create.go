@@ -39,12 +39,17 @@ func createOptions(fs *flag.FlagSet, opt *oci.CreateOptions) {
 }
 
 // fromService adds what a service manager tells in the environment: sockets
-// that it has opened (sd_listen_fds(3)), and where to say that all is ready.
+// that it has opened, and where to say that all is ready.
 func fromService(opt *oci.CreateOptions) {
-	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
-		if n, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && n > 0 {
-			opt.ListenFDs = n
-		}
+	opt.ListenFDs, opt.NotifySocket = listenFDs(), os.Getenv("NOTIFY_SOCKET")
+}
+
+// listenFDs is how many sockets a service manager has opened for this process
+// (sd_listen_fds(3)).
+func listenFDs() int {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0
 	}
-	opt.NotifySocket = os.Getenv("NOTIFY_SOCKET")
+	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	return max(n, 0)
 }

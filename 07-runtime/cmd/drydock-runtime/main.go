@@ -49,6 +49,7 @@ var commands = []command{
 	{"create", "create a container", create},
 	{"delete", "delete a container and all that belongs to it", remove},
 	{"events", "show a container's statistics and when its memory runs out", events},
+	{"exec", "run one more program in a container", execute},
 	{"features", "show what this runtime supports", features},
 	{"kill", "send a signal to a container (default: SIGTERM)", kill},
 	{"list", "list the containers below --root", list},

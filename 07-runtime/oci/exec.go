@@ -1,0 +1,218 @@
+//go:build linux
+
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	namespaces "drydock.example/02-namespaces"
+	cgroups "drydock.example/03-cgroups"
+)
+
+// ExecOptions are what exec is told beside the process to run.
+type ExecOptions struct {
+	Detach        bool   // return when the program runs
+	ConsoleSocket string // path of the Unix socket that receives the terminal's master
+	PidFile       string // receives the process id, in decimal
+	ListenFDs     int    // as of CreateOptions
+	PreserveFDs   int
+	Cgroup        string // below the container's: "PATH", or "CONTROLLERS:PATH" on v1
+	IgnorePaused  bool   // in a paused container it waits until that goes on
+}
+
+// Exec runs one more program in a container. edit gets a copy of the process
+// of the container's config, and changes it to the one to run. Unless it is
+// detached its exit status is the result, as of Run.
+func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) error, opt ExecOptions) (status int, err error) {
+	c, err := r.look(id)
+	if err != nil {
+		return 0, err
+	}
+	switch status := c.status(); {
+	case status == specs.StateStopped || status == specs.StateCreating:
+		return 0, ErrExecStopped
+	case status == StatePaused && !opt.IgnorePaused:
+		return 0, ErrExecPaused
+	}
+	spec, err := ReadConfig(c.Bundle)
+	if err != nil {
+		return 0, err
+	}
+	process := spec.Process
+	if err := edit(process); err != nil {
+		return 0, err
+	}
+	if err := checkOneProcess(process); err != nil {
+		return 0, err
+	}
+	fd, err := c.open()
+	if err != nil {
+		return 0, err
+	}
+	target := os.NewFile(uintptr(fd), "pidfd")
+	defer target.Close()
+
+	relay, socket, err := connectTerminal(process.Terminal, opt.Detach, opt.ConsoleSocket)
+	defer func() { relay.end() }()
+	if err != nil {
+		return 0, err
+	}
+	p, err := c.exec(ctx, target, spec, socket, opt)
+	if socket != nil {
+		socket.Close()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if r.Warn != nil {
+		for _, w := range p.Warnings {
+			r.Warn(w)
+		}
+	}
+	if err := c.startExec(ctx, p, process, relay, opt); err != nil {
+		p.Kill()
+		p.Wait()
+		return 0, err
+	}
+	if opt.Detach {
+		return 0, p.Release()
+	}
+	stop := forward(p, relay)
+	state, err := p.Wait()
+	stop()
+	if err != nil {
+		return 0, err
+	}
+	return exitStatus(state), nil
+}
+
+// exec makes the process, which then waits.
+func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec, console *os.File, opt ExecOptions) (*namespaces.Process, error) {
+	files, err := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
+	if err != nil {
+		return nil, err
+	}
+	o := namespaces.Options{
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console, Files: files,
+		Seccomp: spec.Linux.Seccomp, Keyring: "_ses." + c.ID,
+	}
+	if c.CgroupMade {
+		below := ""
+		if !strings.Contains(opt.Cgroup, ":") {
+			below = opt.Cgroup
+		}
+		g, err := cgroups.Load(path.Join(c.Cgroup, path.Clean("/"+below)))
+		if err != nil {
+			return nil, err
+		}
+		o.Spawn = g.Spawn
+	}
+	if a := spec.Process.ExecCPUAffinity; a != nil && a.Initial != "" {
+		// Of all threads: one that is made later, for the process, inherits it from any.
+		if err := setAffinity(ctx, "self", a.Initial); err != nil {
+			return nil, err
+		}
+	}
+	return namespaces.Exec(ctx, target, spec.Process, o)
+}
+
+// startExec does what is left to do, and lets the process go on.
+func (c *container) startExec(ctx context.Context, p *namespaces.Process, process *specs.Process, relay *terminal, opt ExecOptions) error {
+	if controllers, below, ok := strings.Cut(opt.Cgroup, ":"); ok {
+		if err := c.enter(ctx, p.Pid, strings.Split(controllers, ","), below); err != nil {
+			return err
+		}
+	}
+	if a := process.ExecCPUAffinity; a != nil && a.Final != "" {
+		if err := setAffinity(ctx, strconv.Itoa(p.Pid), a.Final); err != nil {
+			return err
+		}
+	}
+	if relay != nil {
+		if err := relay.begin(); err != nil {
+			return err
+		}
+	}
+	if opt.PidFile != "" {
+		if err := writePidFile(opt.PidFile, p.Pid); err != nil {
+			return err
+		}
+	}
+	return p.Start(ctx)
+}
+
+// enter moves a process into a child of the container's cgroup, for some
+// controllers of v1.
+func (c *container) enter(ctx context.Context, pid int, controllers []string, below string) error {
+	g, err := c.cgroup()
+	if err != nil {
+		return err
+	}
+	paths := g.Paths()
+	for _, controller := range controllers {
+		dir, ok := paths[controller]
+		if !ok {
+			return fmt.Errorf("--cgroup: unknown controller %s in v1: %w", controller, errdefs.ErrInvalidArgument)
+		}
+		file := filepath.Join(dir, path.Clean("/"+below), "cgroup.procs")
+		chapter.Call(ctx, "a part of the container, for one controller", "write(%q, \"%d\")", file, pid)
+		if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("--cgroup %s:%s: %w", controller, below, err)
+		}
+	}
+	return nil
+}
+
+// setAffinity has all threads of a process run on some CPUs only.
+func setAffinity(ctx context.Context, pid, list string) error {
+	set, err := parseCPUs(list)
+	if err != nil {
+		return fmt.Errorf("process.execCPUAffinity: %w", err)
+	}
+	tasks, err := os.ReadDir("/proc/" + pid + "/task")
+	if err != nil {
+		return err
+	}
+	chapter.Call(ctx, "the CPUs that it may use", "sched_setaffinity(%s, %q)", pid, list)
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(tid, set); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("process.execCPUAffinity %q: %w", list, os.NewSyscallError("sched_setaffinity", err))
+		}
+	}
+	return nil
+}
+
+// parseCPUs reads "0-2,4" (cpuset(7), list format).
+func parseCPUs(list string) (*unix.CPUSet, error) {
+	set := &unix.CPUSet{}
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		first, err := strconv.ParseUint(from, 10, 16)
+		last := first
+		if err == nil && ranged {
+			last, err = strconv.ParseUint(to, 10, 16)
+		}
+		if err != nil || last < first {
+			return nil, wrong("CPUs", list, "numbers and ranges like 0-2,4")
+		}
+		for n := first; n <= last; n++ {
+			set.Set(int(n))
+		}
+	}
+	return set, nil
+}
