@@ -3,8 +3,10 @@
 package namespaces
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"drydock.example/01-chroot/explain/stracetest"
@@ -18,6 +20,13 @@ func TestExplainIsWhatStraceSees(t *testing.T) {
 	}
 	stracetest.Check(t, isolate, "--explain", root, "/bin/probe")
 	stracetest.Check(t, isolate, "--explain", "--user", root, "/bin/probe")
+	profile := filepath.Join(t.TempDir(), "profile.json")
+	if err := os.WriteFile(profile, []byte(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["keyctl"],"action":"SCMP_ACT_ERRNO"}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := stracetest.Check(t, isolate, "--explain", "--seccomp", profile, root, "/bin/probe"); !strings.Contains(out, "  seccomp(SECCOMP_SET_MODE_FILTER, ") {
+		t.Errorf("the filter is not explained:\n%s", out)
+	}
 	p := running(t, NewSpec(root, "probe"))
 	stracetest.Check(t, isolate, "--explain", "--join", itoa(p.Pid), "/bin/probe")
 }

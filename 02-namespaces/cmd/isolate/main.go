@@ -3,7 +3,7 @@
 // Isolate runs a program in namespaces of its own, or in those of a process
 // that runs.
 //
-//	isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] ROOT PROGRAM [ARG...]
+//	isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] [--seccomp FILE] ROOT PROGRAM [ARG...]
 //	isolate [--explain] --join PID PROGRAM [ARG...]
 //	isolate ls [PID]
 //
@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,7 +27,7 @@ import (
 	"drydock.example/01-chroot/explain"
 )
 
-const usage = `usage: isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] ROOT PROGRAM [ARG...]
+const usage = `usage: isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] [--seccomp FILE] ROOT PROGRAM [ARG...]
        isolate [--explain] --join PID PROGRAM [ARG...]
        isolate ls [PID]
 `
@@ -36,6 +37,7 @@ type options struct {
 	hostname string
 	user     bool
 	time     time.Duration
+	seccomp  string
 	join     int
 }
 
@@ -49,6 +51,7 @@ func main() {
 	flags.StringVar(&o.hostname, "hostname", "isolated", "the container's host `name`")
 	flags.BoolVar(&o.user, "user", os.Geteuid() != 0, "a new user namespace, in which you are root")
 	flags.DurationVar(&o.time, "time", 0, "a new time namespace, whose clocks since boot are ahead by `offset`, like 24h")
+	flags.StringVar(&o.seccomp, "seccomp", "", "a `file` with a system call filter, as in linux.seccomp of an OCI config")
 	flags.IntVar(&o.join, "join", 0, "the process `id` whose namespaces the program enters")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
@@ -103,6 +106,15 @@ func run(ctx context.Context, o options, root string, args []string) (int, error
 	if o.user {
 		if err := namespaces.OwnUserNamespace(spec); err != nil {
 			return 125, err
+		}
+	}
+	if o.seccomp != "" {
+		b, err := os.ReadFile(o.seccomp)
+		if err != nil {
+			return 125, err
+		}
+		if err := json.Unmarshal(b, &spec.Linux.Seccomp); err != nil {
+			return 125, fmt.Errorf("--seccomp %s: %w", o.seccomp, err)
 		}
 	}
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
