@@ -1,0 +1,48 @@
+//go:build solution
+
+// Package whatmaygo is an exercise of chapter 6.
+package whatmaygo
+
+import (
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Blob is something that a registry keeps.
+type Blob struct {
+	Refers  []digest.Digest // for a manifest or an index: what it names
+	Arrived time.Time
+}
+
+// Garbage returns, in any order, the blobs that no tag leads to, neither directly nor over
+// others, and that arrived before the time before. Documents may name what is not here.
+func Garbage(blobs map[digest.Digest]Blob, tags map[string]digest.Digest, before time.Time) []digest.Digest {
+	needed := make(map[digest.Digest]bool)
+	var mark func(digest.Digest)
+	mark = func(d digest.Digest) {
+		if needed[d] {
+			return
+		}
+		needed[d] = true
+		for _, to := range blobs[d].Refers {
+			mark(to)
+		}
+	}
+	for _, d := range tags {
+		mark(d)
+	}
+	// A young document may be on its way to a tag, and all that it names with it.
+	for d, b := range blobs {
+		if !b.Arrived.Before(before) {
+			mark(d)
+		}
+	}
+	var garbage []digest.Digest
+	for d := range blobs {
+		if !needed[d] {
+			garbage = append(garbage, d)
+		}
+	}
+	return garbage
+}
