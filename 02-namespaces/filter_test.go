@@ -138,6 +138,7 @@ func TestAnotherProcessHasTheFilterToo(t *testing.T) {
 }
 
 func TestABadProfileIsRefused(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
 	spec := NewSpec(t.TempDir(), "/bin/probe")
 	spec.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: "SCMP_ACT_MAYBE"}
 	const want = `linux.seccomp.defaultAction: "SCMP_ACT_MAYBE": want one of`
