@@ -36,6 +36,15 @@ func TestMain(m *testing.M) {
 // hoard is what the hog does not give back.
 var hoard [][]byte
 
+// take takes a megabyte: pages are taken when they are written to.
+func take() {
+	piece := make([]byte, 1<<20)
+	for i := 0; i < len(piece); i += 4096 {
+		piece[i] = 1
+	}
+	hoard = append(hoard, piece)
+}
+
 // play is what happens inside a cgroup. Each role says "ready" when it is what
 // it should be.
 func play(name string, args []string) {
@@ -47,12 +56,12 @@ func play(name string, args []string) {
 	case "hog":
 		ready()
 		for {
-			piece := make([]byte, 1<<20)
-			for i := 0; i < len(piece); i += 4096 {
-				piece[i] = 1
-			}
-			hoard = append(hoard, piece)
+			take()
 		}
+	case "victim":
+		playVictim(ready)
+	case "crowd":
+		playCrowd(ready)
 	case "spin":
 		runtime.GOMAXPROCS(1)
 		ready()

@@ -74,6 +74,10 @@ func record(ctx context.Context, c *cgroups.Cgroup) (end func() (course, error),
 	return func() (course, error) {
 		cancel()
 		<-done
+		// The program may be dead before its event has been received.
+		if len(made.marks) == 0 && made.last.Memory.OOMKills > 0 {
+			made.marks = append(made.marks, plot.Mark{At: made.span, Text: "out of memory"})
+		}
 		return made, failed
 	}, nil
 }
