@@ -625,6 +625,21 @@ func TestOneOfTwoCreatesWins(t *testing.T) {
 	}
 }
 
+// killCycles is how often a runtime is killed: DRYDOCK_KILL_CYCLES, as 1000 for
+// a long test, or few.
+func killCycles(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("DRYDOCK_KILL_CYCLES")
+	if text == "" {
+		return 40
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("DRYDOCK_KILL_CYCLES: %v", err)
+	}
+	return n
+}
+
 func TestKilledCreateCanBeDeleted(t *testing.T) {
 	b := newBundle(t, "sleep")
 	started := time.Now()
@@ -632,7 +647,7 @@ func TestKilledCreateCanBeDeleted(t *testing.T) {
 	usual := time.Since(started)
 	b.must("delete", "--force", b.id)
 	left := map[specs.ContainerState]int{}
-	for range 40 {
+	for range killCycles(t) {
 		c := b.command("create", b.id)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)

@@ -291,3 +291,28 @@ func TestLimitsThatMayNotBeRaised(t *testing.T) {
 		t.Errorf("no word of the OOM score: %s", out)
 	}
 }
+
+func TestSchedulingAndPersonality(t *testing.T) {
+	b := newBundle(t, "scheduling")
+	b.spec.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedBatch, Nice: 5}
+	b.spec.Process.IOPriority = &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_BE, Priority: 6}
+	b.spec.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux32}
+	if out := b.must("run", b.id); out != "policy 3 nice 5 io 2/6 personality 0x8\n" {
+		t.Errorf("%q", out)
+	}
+	b.spec.Process.Scheduler.Policy = "SCHED_MAGIC"
+	b.refuses(`policy "SCHED_MAGIC" is none of sched_setattr(2)`, "run", b.id)
+}
+
+func TestLabelsThatTheKernelLacks(t *testing.T) {
+	b := newBundle(t, "exit", "0")
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil {
+		b.spec.Process.SelinuxLabel = "system_u:system_r:container_t:s0"
+		b.refuses("selinux label is specified in config, but selinux is disabled or not supported", "run", b.id)
+		b.spec.Process.SelinuxLabel = ""
+	}
+	if _, err := os.Stat("/sys/module/apparmor"); err != nil {
+		b.spec.Process.ApparmorProfile = "some"
+		b.refuses("apparmor: config provided but apparmor not supported", "run", b.id)
+	}
+}

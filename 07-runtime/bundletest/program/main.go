@@ -141,6 +141,15 @@ func main() {
 		groups, _ := os.Getgroups()
 		cwd, _ := os.Getwd()
 		fmt.Println(os.Getuid(), os.Getgid(), groups, cwd)
+	case "scheduling": // the scheduling and the personality of this process
+		attr, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		io, _, _ := unix.Syscall(unix.SYS_IOPRIO_GET, 1, 0, 0)
+		persona, _, _ := unix.Syscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0)
+		fmt.Printf("policy %d nice %d io %d/%d personality %#x\n", attr.Policy, attr.Nice, io>>13, io&0x1fff, persona)
 	case "keyring": // the name of the session keyring
 		description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, unix.KEY_SPEC_SESSION_KEYRING)
 		if err != nil {
