@@ -80,6 +80,11 @@ func mountOne(p *initProcess, m specs.Mount) error {
 		return err
 	}
 	defer unix.Close(tree)
+	if o.copyUp {
+		if err := copyUp(p, tree, m.Destination, o); err != nil {
+			return fmt.Errorf("tmpcopyup: %w", err)
+		}
+	}
 	if err := attachAt(p, tree, m.Destination, ""); err != nil {
 		return err
 	}

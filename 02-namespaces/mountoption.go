@@ -4,6 +4,7 @@ package namespaces
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,7 @@ import (
 // mountOptions is a mount's option list, sorted by who understands what.
 type mountOptions struct {
 	bind, recursive bool
+	copyUp          bool           // tmpcopyup: a tmpfs begins with what stood at its place
 	attr            unix.MountAttr // of the mount: ro, nosuid … (mount_setattr(2))
 	attrRecursive   unix.MountAttr // the same for all mounts below: rro, rnosuid …
 	propagation     []propagation
@@ -69,6 +71,9 @@ func parseMountOptions(options []string) (mountOptions, error) {
 		case "rbind":
 			o.bind, o.recursive = true, true
 			continue
+		case "tmpcopyup":
+			o.copyUp = true
+			continue
 		case "defaults", "":
 			continue
 		}
@@ -93,7 +98,7 @@ func parseMountOptions(options []string) (mountOptions, error) {
 				continue
 			}
 		}
-		if opt == "idmap" || opt == "ridmap" || opt == "tmpcopyup" || strings.HasPrefix(opt, "context=") {
+		if opt == "idmap" || opt == "ridmap" || strings.HasPrefix(opt, "context=") {
 			return o, fmt.Errorf("mount option %q is not supported here", opt)
 		}
 		o.data = append(o.data, opt)
@@ -115,4 +120,17 @@ func set(m *unix.MountAttr, a attribute) {
 		m.Attr_set |= a.flag
 		m.Attr_clr &^= a.flag
 	}
+}
+
+// MountOptions are the options of an OCI mount that are not the file system's.
+func MountOptions() []string {
+	list := []string{"bind", "rbind", "defaults", "tmpcopyup"}
+	for name := range attributes {
+		list = append(list, name, "r"+name)
+	}
+	for name := range propagations {
+		list = append(list, name, "r"+name)
+	}
+	slices.Sort(list)
+	return list
 }

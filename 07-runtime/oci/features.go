@@ -6,6 +6,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
+	namespaces "drydock.example/02-namespaces"
 	"drydock.example/02-namespaces/seccomp"
 )
 
@@ -15,6 +16,7 @@ func Features() features.Features {
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
+		MountOptions:  namespaces.MountOptions(),
 		Linux: &features.Linux{
 			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"},
 			Cgroup:     &features.Cgroup{V1: new(true), V2: new(true), Systemd: new(false), SystemdUser: new(false), Rdma: new(false)},
@@ -22,8 +24,8 @@ func Features() features.Features {
 				Enabled: new(true), Actions: names(seccomp.Actions()), Operators: names(seccomp.Operators()), Archs: names(seccomp.Architectures()),
 				KnownFlags: names(seccomp.Flags()), SupportedFlags: names(seccomp.Flags()),
 			},
-			Apparmor:   &features.Apparmor{Enabled: new(false)},
-			Selinux:    &features.Selinux{Enabled: new(false)},
+			Apparmor:   &features.Apparmor{Enabled: new(true)},
+			Selinux:    &features.Selinux{Enabled: new(true)},
 			IntelRdt:   &features.IntelRdt{Enabled: new(false)},
 			NetDevices: &features.NetDevices{Enabled: new(false)},
 		},

@@ -316,3 +316,32 @@ func TestLabelsThatTheKernelLacks(t *testing.T) {
 		b.refuses("apparmor: config provided but apparmor not supported", "run", b.id)
 	}
 }
+
+func TestTmpcopyup(t *testing.T) {
+	b := newBundle(t, "read-file", "/data/below/file")
+	data := filepath.Join(b.dir, "rootfs/data")
+	if err := os.MkdirAll(data+"/below", 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(data+"/below/file", []byte("copied"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/proc/1/root/etc", data+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range [][]string{{"tmpcopyup"}, {"tmpcopyup", "ro"}} {
+		b.spec.Mounts = append(b.spec.Mounts[:5:5], specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: options})
+		if out := b.must("run", b.id); out != "copied" {
+			t.Errorf("%v: %q", options, out)
+		}
+	}
+	b.spec.Process.Args = []string{bundletest.Program, "write-file", "/data/below/file", "changed"}
+	if out, status := b.runtime("run", b.id); status != 1 || !strings.Contains(out, "read-only file system") {
+		t.Errorf("ro: status %d: %s", status, out)
+	}
+	b.spec.Mounts[5].Options = []string{"tmpcopyup"}
+	b.must("run", b.id)
+	if text, err := os.ReadFile(data + "/below/file"); string(text) != "copied" {
+		t.Errorf("the original is %q, %v", text, err)
+	}
+}

@@ -34,7 +34,7 @@ func update(ctx context.Context, g *global, args []string) error {
 			return err
 		}
 	case l3 != "" || bandwidth != "":
-		return errors.New("Intel RDT is not supported")
+		return errors.New("--l3-cache-schema, --mem-bw-schema: Intel RDT is not supported")
 	}
 	return g.Update(ctx, rest[0], r)
 }
