@@ -37,6 +37,14 @@ func (b *bundle) fails(words string, args ...string) {
 	}
 }
 
+func TestExecFindsTheContainersKeyring(t *testing.T) {
+	requireKeys(t)
+	b := running(t)
+	if out := b.must("exec", b.id, bundletest.Program, "keyring"); out != "_ses."+b.id+"\n" {
+		t.Errorf("%q", out)
+	}
+}
+
 func TestExec(t *testing.T) {
 	b := running(t)
 	for _, test := range []struct {
@@ -51,7 +59,6 @@ func TestExec(t *testing.T) {
 		{nil, []string{"whoami"}, 0, "0 0 [] /\n"},
 		{[]string{"--user", "1000:2000", "-g", "5", "-g", "6", "--cwd", "/tmp"}, []string{"whoami"}, 0, "1000 2000 [5 6] /tmp\n"},
 		{[]string{"-e", "A=b", "--env", "C=d"}, []string{"env"}, 0, "PATH=/bin\nA=b\nC=d\n"},
-		{nil, []string{"keyring"}, 0, "_ses." + b.id + "\n"},
 	} {
 		args := append([]string{"exec"}, test.options...)
 		args = append(append(args, b.id, bundletest.Program), test.command...)

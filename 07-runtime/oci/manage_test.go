@@ -218,10 +218,16 @@ func TestNoPivot(t *testing.T) {
 	}
 }
 
-func TestSessionKeyring(t *testing.T) {
+// requireKeys skips the test on a kernel without CONFIG_KEYS.
+func requireKeys(t *testing.T) {
+	t.Helper()
 	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); err == unix.ENOSYS {
 		t.Skip("this kernel has no keys")
 	}
+}
+
+func TestSessionKeyring(t *testing.T) {
+	requireKeys(t)
 	b := newBundle(t, "keyring")
 	if out := b.must("run", b.id); out != "_ses."+b.id+"\n" {
 		t.Errorf("a new one: %q", out)
