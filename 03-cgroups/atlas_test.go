@@ -108,13 +108,13 @@ func sleeper(t *testing.T) string {
 
 func TestAtlasRmdirOfACgroupInUse(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
-	dir := byHand(t, "pids", "in-use")
+	away, dir := byHand(t, "pids", "away"), byHand(t, "pids", "in-use")
 	pid := sleeper(t)
 	if err := put(dir+"/cgroup.procs", pid); err != nil {
 		t.Fatal(err)
 	}
 	fails(t, "rmdir of a cgroup with a process", unix.Rmdir(dir), unix.EBUSY)
-	if err := put(filepath.Dir(dir)+"/cgroup.procs", pid); err != nil {
+	if err := put(away+"/cgroup.procs", pid); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(dir+"/child", 0o755); err != nil {
@@ -187,7 +187,11 @@ func TestAtlasMemoryLimitInOtherWords(t *testing.T) {
 
 func TestAtlasCpusetWithoutCPUs(t *testing.T) {
 	hosttest.Require(t, hosttest.Root, hosttest.CgroupV1)
-	dir := byHand(t, "cpuset", "empty")
+	// A parent that Create made gives its values on.
+	if err := put(byHand(t, "cpuset", "empty")+"/cgroup.clone_children", "0"); err != nil {
+		t.Fatal(err)
+	}
+	dir := byHand(t, "cpuset", "empty/none")
 	pid := sleeper(t)
 	fails(t, "a process for a v1 cpuset that has no CPU", put(dir+"/cgroup.procs", pid), unix.ENOSPC)
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {

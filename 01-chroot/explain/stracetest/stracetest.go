@@ -121,6 +121,7 @@ var sisters = map[string][]string{
 	"sendto": {"sendto", "sendmsg"},
 	"dup2":   {"dup2", "dup3"},
 	"mkdir":  {"mkdir", "mkdirat"},
+	"rmdir":  {"rmdir", "unlinkat"},
 }
 
 func parse(text string) (call, error) {
