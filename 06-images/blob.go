@@ -57,7 +57,7 @@ func (b *blobReader) open() error {
 		c.accept = []int{http.StatusOK, http.StatusPartialContent}
 	}
 	ctx, cancel := context.WithCancelCause(b.ctx)
-	resp, err := b.repo.do(ctx, c)
+	resp, err := b.repo.do(ctx, c) //nolint:bodyclose // b.body closes it
 	if err != nil {
 		cancel(nil)
 		return err

@@ -185,3 +185,42 @@ func TestSkopeoAndPodman(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where a registry sends an upload to another host, that host learns nothing of
+// who we are.
+func TestUploadElsewhereCarriesNoCredentials(t *testing.T) {
+	s := newScene(t, Options{})
+	var leaked atomic.Bool
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leaked.Store(leaked.Load() || r.Header.Get("Authorization") != "")
+		s.reg.ServeHTTP(w, r)
+	}))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if r.Method != "POST" {
+			s.reg.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		s.reg.ServeHTTP(answer, r)
+		w.Header().Set("Location", elsewhere.URL+answer.Header().Get("Location"))
+		w.WriteHeader(answer.Code)
+	}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	from := openStore(t)
+	createImage(t, from, host+"/demo:1", 1000)
+	opt := images.PushOptions{Credentials: images.Credentials{Username: "ann", Password: "secret"}}
+	if _, err := from.Push(t.Context(), host+"/demo:1", opt); err != nil {
+		t.Fatal(err)
+	}
+	if leaked.Load() {
+		t.Error("the place of the upload has seen the credentials")
+	}
+	s.do("GET", "/v2/demo/manifests/1", nil).want(200)
+}
