@@ -91,16 +91,7 @@ func passedOn() []string {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		args = append(args, "-race")
 	}
-	// -count=1 is how a reader asks for no result from memory.
-	if n := flag.Lookup("test.count").Value.String(); n != "1" || asked("test.count") {
-		args = append(args, "-count="+n)
-	}
-	return args
-}
-
-// asked reports whether the flag was given.
-func asked(name string) bool {
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
-	return given
+	// Always given: without it the go command would remember the result of a
+	// package whose tests build programs from others that have changed.
+	return append(args, "-count="+flag.Lookup("test.count").Value.String())
 }

@@ -77,9 +77,10 @@ func (p *Process) Start(ctx context.Context) error {
 	return nil
 }
 
-// Start lets the process that waits at the fifo execute its program. It can be
-// called by another process than the one that called [Create]. It returns
-// [ErrNotWaiting] when nobody waits there.
+// Start lets the process that waits at the fifo execute its program, and
+// returns when it has, or has failed to. It can be called by another process
+// than the one that called [Create]. It returns [ErrNotWaiting] when nobody
+// waits there.
 func Start(ctx context.Context, fifo string) error {
 	chapter.Call(ctx, "whoever reads the fifo is the process that waits to be started", "openat(AT_FDCWD, %q, O_WRONLY|O_NONBLOCK|O_CLOEXEC)", fifo)
 	// O_NONBLOCK: a fifo without a reader answers ENXIO at once instead of waiting for one.
@@ -94,7 +95,13 @@ func Start(ctx context.Context, fifo string) error {
 	if _, err := unix.Write(fd, []byte{'0'}); err != nil {
 		return &os.PathError{Op: "write", Path: fifo, Err: err}
 	}
-	return nil
+	// execve closes the read end: the error is the news that the program runs.
+	written := []unix.PollFd{{Fd: int32(fd)}}
+	_, err = unix.Poll(written, -1)
+	for err == unix.EINTR {
+		_, err = unix.Poll(written, -1)
+	}
+	return os.NewSyscallError("poll", err)
 }
 
 // Wait waits for the end of the process, which must be a child of the caller's

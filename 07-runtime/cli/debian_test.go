@@ -328,6 +328,14 @@ func TestDebian(t *testing.T) {
 		}
 	})
 
+	at("limited: to one process", func(h *harbour) {
+		h.ok("run", "-d", "--name", "alone", "--pids-limit", "1", h.image, "sleep", "1000")
+		if limit := h.cgroup(h.pid("alone"), "pids", "pids.max", "pids.max"); limit != "1" {
+			h.t.Errorf("its limit is %q", limit)
+		}
+		h.ok("rm", "-f", "alone")
+	})
+
 	at("limited: processor", func(h *harbour) {
 		h.ok("run", "-d", "--name", "busy", "--cpus", "0.25", h.image, "bash", "-c", "while :; do :; done")
 		pid := h.pid("busy")

@@ -104,6 +104,9 @@ func (r Runtime) newContainer(id, bundle string, spec *specs.Spec) (*container, 
 		Version: specs.Version, ID: id, Bundle: bundle, Rootfs: spec.Root.Path, Created: time.Now().UTC(), Annotations: spec.Annotations,
 		Cgroup: cgroupPath(spec, id),
 	}
+	if spec.Linux.Resources != nil {
+		c.Pids = spec.Linux.Resources.Pids
+	}
 	if spec.Hooks != nil {
 		c.Poststart, c.Poststop = spec.Hooks.Poststart, spec.Hooks.Poststop
 	}
@@ -166,6 +169,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	o := namespaces.Options{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console, Files: files,
 		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot,
+		Started: func() error { return c.started(ctx) },
 	}
 	if cgroup != nil {
 		o.Spawn = cgroup.Spawn

@@ -59,11 +59,29 @@ func (r Runtime) Start(ctx context.Context, id, notifySocket string) error {
 	if err != nil {
 		return ErrRunning
 	}
+	if err := c.started(ctx); err != nil {
+		return err
+	}
 	if err := c.poststart(ctx); err != nil || n == nil {
 		return err
 	}
 	c.release()
 	return n.relay(ctx, c)
+}
+
+// started sets the limits under which the process could not have been prepared.
+func (c *container) started(ctx context.Context) error {
+	if c.Pids == nil || !c.CgroupMade {
+		return nil
+	}
+	cgroup, err := cgroups.Load(c.Cgroup)
+	if errdefs.IsNotFound(err) {
+		return nil // the program has ended, and somebody was quick to delete it
+	}
+	if err != nil {
+		return err
+	}
+	return cgroup.Started(ctx, &specs.LinuxResources{Pids: c.Pids})
 }
 
 // poststart runs the hooks that see the container running.

@@ -40,6 +40,9 @@ type record struct {
 	Cgroup     string `json:"cgroup"`
 	CgroupMade bool   `json:"cgroupMade"`
 
+	// Pids is the limit of processes, for start: see [cgroups.Cgroup.Started].
+	Pids *specs.LinuxPids `json:"pids,omitempty"`
+
 	// Notify: the program says when it is ready, at a socket in ROOT/ID/notify.
 	Notify bool `json:"notify,omitempty"`
 
