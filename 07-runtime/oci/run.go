@@ -53,7 +53,10 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 		}
 		defer n.close()
 	}
+	// Before the start: the program's first word may be answered with a signal.
+	stop := forward(p, relay)
 	if err := p.Start(ctx); err != nil {
+		stop()
 		return undo(err)
 	}
 	if err := c.poststart(ctx); err != nil {
@@ -75,7 +78,6 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 		defer func() { err = errors.Join(err, <-relayed) }() // it ends with the container
 	}
 
-	stop := forward(p, relay)
 	state, err := p.Wait()
 	stop()
 	if err != nil {
