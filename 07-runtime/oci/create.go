@@ -26,7 +26,7 @@ import (
 type CreateOptions struct {
 	Bundle        string
 	ConsoleSocket string // path of the Unix socket that receives the terminal's master
-	PidFile       string // receives the process id, in decimal
+	PidFile       string // receives the process id, in decimal: of create when it waits, of run when it runs
 	ListenFDs     int    // how many descriptors, from 3 on, are sockets for the program (sd_listen_fds(3))
 	PreserveFDs   int    // how many descriptors, from those on, the program gets
 	NotifySocket  string // path of the socket that is told when the program is ready (sd_notify(3))

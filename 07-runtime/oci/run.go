@@ -31,7 +31,9 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 		relay, socket, err = connectTerminal(wanted, opt.Detach, opt.ConsoleSocket)
 		return socket, err
 	}
-	c, p, err := r.create(ctx, id, opt.CreateOptions, console, false)
+	create := opt.CreateOptions
+	create.PidFile = "" // who waits for it here waits for the program
+	c, p, err := r.create(ctx, id, create, console, false)
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +61,14 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 		stop()
 		return undo(err)
 	}
+	if opt.PidFile != "" {
+		if err := writePidFile(opt.PidFile, p.Pid); err != nil {
+			stop()
+			return undo(err)
+		}
+	}
 	if err := c.poststart(ctx); err != nil {
+		stop()
 		return undo(err)
 	}
 	// Others may look at it, and delete it, while it runs.
