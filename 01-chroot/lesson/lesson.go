@@ -1,7 +1,7 @@
 // Package lesson runs a chapter's README as a test, so that no text can drift
 // from the code.
 //
-// Three things are held:
+// Four things are held:
 //
 //   - A block whose info string is "console" is a session. Lines after "$ " are
 //     commands for /bin/sh in the repository's root ("> " goes on with the line
@@ -12,6 +12,8 @@
 //     where a line "…" (or "// …") stands for what is left out. Indentation may
 //     differ.
 //   - A relative link leads to a file that exists.
+//   - A test that the text names (`TestReadme`) stands in a _test.go file at or
+//     below the README.
 //
 // All sessions of a file are one story in one mount namespace: /tmp is empty at
 // the start, and what a command leaves there the next one finds. A comment
@@ -20,7 +22,10 @@
 package lesson
 
 import (
+	"errors"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,6 +38,47 @@ const ellipsis = "…"
 // The package's TestMain is hosttest.Run's.
 func Test(t *testing.T, readme string) {
 	t.Helper()
+	p := readPage(t, readme)
+	p.check(t)
+	t.Run("console", func(t *testing.T) { console(t, p.root, "", p) })
+}
+
+// Path runs several files as one story, the way of a reader: from top to bottom,
+// one after the other, with what the one left in /tmp there for the next, in a
+// fresh copy of the repository that has nothing which git ignores.
+func Path(t *testing.T, readmes ...string) {
+	t.Helper()
+	var root, copied string
+	var pages []page
+	for _, readme := range readmes {
+		p := readPage(t, readme)
+		if copied == "" {
+			root, copied = p.root, freshCopy(t, p.root)
+		}
+		inRoot, err := filepath.Rel(root, p.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p = readPage(t, filepath.Join(copied, inRoot))
+		p.name = readme
+		t.Run(inRoot, p.check)
+		pages = append(pages, p)
+	}
+	t.Run("console", func(t *testing.T) { console(t, copied, "/tmp/drydock", pages...) })
+}
+
+// page is a README.
+type page struct {
+	// name is what messages call it, path is absolute.
+	name, path string
+	// root is the directory of go.work.
+	root   string
+	text   string
+	blocks []block
+}
+
+func readPage(t *testing.T, readme string) page {
+	t.Helper()
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
@@ -41,33 +87,83 @@ func Test(t *testing.T, readme string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Dir(path)
-	root, err := repository(dir)
+	root, err := repository(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := parse(string(text))
+	return page{name: readme, path: path, root: root, text: string(text), blocks: parse(string(text))}
+}
+
+// check holds all but the sessions.
+func (p page) check(t *testing.T) {
+	dir := filepath.Dir(p.path)
 	t.Run("links", func(t *testing.T) {
-		for _, problem := range brokenLinks(dir, string(text)) {
-			t.Errorf("%s:%s", readme, problem)
+		for _, problem := range brokenLinks(dir, p.text) {
+			t.Errorf("%s:%s", p.name, problem)
 		}
 	})
 	t.Run("quotes", func(t *testing.T) {
-		for _, b := range blocks {
+		for _, b := range p.blocks {
 			if b.file == "" {
 				continue
 			}
 			source, err := os.ReadFile(filepath.Join(dir, b.file))
 			if err != nil {
-				t.Errorf("%s:%d: %v", readme, b.line, err)
+				t.Errorf("%s:%d: %v", p.name, b.line, err)
 				continue
 			}
 			if problem := quoted(b.lines, strings.Split(string(source), "\n")); problem != "" {
-				t.Errorf("%s:%d: %s: %s", readme, b.line, b.file, problem)
+				t.Errorf("%s:%d: %s: %s", p.name, b.line, b.file, problem)
 			}
 		}
 	})
-	t.Run("console", func(t *testing.T) { console(t, readme, root, blocks) })
+	t.Run("tests", func(t *testing.T) {
+		there, err := testsBelow(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, problem := range unknownTests(p.text, there) {
+			t.Errorf("%s:%s", p.name, problem)
+		}
+	})
+}
+
+// freshCopy copies what git tracks, or would, into a new directory.
+func freshCopy(t *testing.T, root string) string {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
+		t.Skipf("requires a clone of the repository: %v", err)
+	}
+	// git refuses to tell root about a clone that belongs to somebody else.
+	list, err := exec.Command("git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("requires the program git")
+	}
+	if err != nil {
+		t.Fatalf("git ls-files in %s: %v", root, err)
+	}
+	copied := t.TempDir()
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		if err := copyFile(filepath.Join(root, name), filepath.Join(copied, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return copied
+}
+
+func copyFile(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, info.Mode().Perm())
 }
 
 // repository returns the directory of go.work, at or above dir.

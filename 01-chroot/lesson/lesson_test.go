@@ -12,3 +12,5 @@ import (
 func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
 
 func TestSample(t *testing.T) { Test(t, "testdata/sample.md") }
+
+func TestFreshCopy(t *testing.T) { Path(t, "testdata/sample.md", "testdata/next.md") }

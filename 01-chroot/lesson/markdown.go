@@ -2,6 +2,7 @@ package lesson
 
 import (
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -88,6 +89,41 @@ func brokenLinks(dir, text string) []string {
 		}
 	}
 	return broken
+}
+
+var (
+	namedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)")
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+)
+
+// testsBelow returns the names of the tests in the directory dir and below.
+func testsBelow(dir string) (map[string]bool, error) {
+	tests := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllSubmatch(source, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	})
+	return tests, err
+}
+
+// unknownTests lists the tests that text names and that are not there, each
+// with its line.
+func unknownTests(text string, there map[string]bool) []string {
+	var unknown []string
+	for i, line := range strings.Split(text, "\n") {
+		for _, m := range namedTest.FindAllStringSubmatch(line, -1) {
+			if !there[m[1]] {
+				unknown = append(unknown, fmt.Sprintf("%d: %s is no test of this chapter", i+1, m[1]))
+			}
+		}
+	}
+	return unknown
 }
 
 // quoted returns "" when quote is taken from source, or what is not.

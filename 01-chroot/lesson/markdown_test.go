@@ -3,6 +3,7 @@ package lesson
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,5 +50,17 @@ func TestLinks(t *testing.T) {
 	got := brokenLinks(dir, text)
 	if len(got) != 1 || got[0] != "5: the link to gone.md#y leads nowhere" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestTestsThatTheTextNames(t *testing.T) {
+	there, err := testsBelow(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "held by `TestLinks` and `TestSample/console`\n| `TestGone`, `BenchmarkGone` | `Testing` TestNothing |\n"
+	want := []string{"2: TestGone is no test of this chapter", "2: BenchmarkGone is no test of this chapter"}
+	if got := unknownTests(text, there); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

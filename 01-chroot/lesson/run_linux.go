@@ -23,42 +23,52 @@ import (
 // patience is how long one command may take, its compilation included.
 const patience = 2 * time.Minute
 
-// console runs all sessions, each block a subtest, up to the first that fails.
-func console(t *testing.T, readme, root string, blocks []block) {
+// console runs all sessions of the pages as one story, each block a subtest, up
+// to the first that fails. The commands find the repository, whose directory is
+// root, at the path at in their own /tmp; where at is "" it stays where it is.
+func console(t *testing.T, root, at string, pages ...page) {
 	hosttest.Require(t, hosttest.Root)
-	story, err := newStory(root)
+	story, err := newStory(root, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer story.end()
-	for _, b := range blocks {
-		if b.language != "console" {
-			continue
+	for _, p := range pages {
+		for _, b := range p.blocks {
+			if b.language != "console" {
+				continue
+			}
+			name := "line " + strconv.Itoa(b.line)
+			if len(pages) > 1 {
+				name = filepath.Base(filepath.Dir(p.path)) + " " + name
+			}
+			if !t.Run(name, func(t *testing.T) { story.tell(t, p.name, b) }) {
+				t.Fatalf("the sessions after %s:%d were not run: they build on it", p.name, b.line)
+			}
 		}
-		ok := t.Run("line "+strconv.Itoa(b.line), func(t *testing.T) {
-			for _, word := range b.requires {
-				need, err := requirement(word)
-				if err != nil {
-					t.Fatalf("%s:%d: %v", readme, b.line, err)
-				}
-				hosttest.Require(t, need)
-			}
-			all, err := steps(b)
-			if err != nil {
-				t.Fatalf("%s: %v", readme, err)
-			}
-			for _, s := range all {
-				output, err := story.run(withoutSudo(s.command))
-				if err != nil {
-					t.Fatalf("%s:%d: $ %s\n%v\n%s", readme, s.line, s.command, err, output)
-				}
-				if want, got := lines(strings.Join(s.output, "\n")), lines(output); !matches(want, got) {
-					t.Fatalf("%s:%d: $ %s\n%s", readme, s.line, s.command, difference(want, got))
-				}
-			}
-		})
-		if !ok {
-			t.Fatalf("the sessions after line %d were not run: they build on it", b.line)
+	}
+}
+
+// tell runs the commands of a block.
+func (s *story) tell(t *testing.T, readme string, b block) {
+	for _, word := range b.requires {
+		need, err := requirement(word)
+		if err != nil {
+			t.Fatalf("%s:%d: %v", readme, b.line, err)
+		}
+		hosttest.Require(t, need)
+	}
+	all, err := steps(b)
+	if err != nil {
+		t.Fatalf("%s: %v", readme, err)
+	}
+	for _, step := range all {
+		output, err := s.run(withoutSudo(step.command))
+		if err != nil {
+			t.Fatalf("%s:%d: $ %s\n%v\n%s", readme, step.line, step.command, err, output)
+		}
+		if want, got := lines(strings.Join(step.output, "\n")), lines(output); !matches(want, got) {
+			t.Fatalf("%s:%d: $ %s\n%s", readme, step.line, step.command, difference(want, got))
 		}
 	}
 }
@@ -102,12 +112,16 @@ type story struct {
 	done chan struct{}
 }
 
-func newStory(root string) (*story, error) {
+// newStory begins a story in the repository root, which is seen at the path at.
+func newStory(root, at string) (*story, error) {
+	if at == "" {
+		at = root
+	}
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		return nil, err
 	}
-	s := &story{root: root, work: make(chan func()), done: make(chan struct{})}
+	s := &story{root: at, work: make(chan func()), done: make(chan struct{})}
 	// With another $HOME the go command would look for its caches elsewhere.
 	var caches []string
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
@@ -122,14 +136,18 @@ func newStory(root string) (*story, error) {
 	// git refuses to tell root about a clone that belongs to somebody else.
 	s.env = append(s.env, "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false"),
 		"HOME=/tmp/home", "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "TERM=dumb",
-		"PATH="+programs+":"+filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
+		"PATH="+programs+":"+filepath.Join(at, "bin")+":"+os.Getenv("PATH"))
+	needed := map[string]string{at: root}
+	for _, path := range append(caches, filepath.Dir(filepath.Dir(goTool))) {
+		needed[path] = path
+	}
 	ready := make(chan error, 1)
 	go func() {
 		defer close(s.done)
 		// Never unlocked: when this function returns the thread ends, and the
 		// kernel takes the mount namespace and all in it away.
 		runtime.LockOSThread()
-		ready <- setTheScene(programs, goTool, append(caches, root, filepath.Dir(filepath.Dir(goTool))))
+		ready <- setTheScene(programs, goTool, needed)
 		for f := range s.work {
 			f()
 		}
@@ -141,9 +159,10 @@ func newStory(root string) (*story, error) {
 	return s, nil
 }
 
-// setTheScene gives the calling thread a mount namespace with an empty /tmp,
-// but for what of needed lies there: a clone of the repository, for example.
-func setTheScene(programs, goTool string, needed []string) error {
+// setTheScene gives the calling thread a mount namespace with an empty /tmp, but
+// for what of needed is to be there: a clone of the repository, for example.
+// The keys of needed are where a directory is seen, the values where it is.
+func setTheScene(programs, goTool string, needed map[string]string) error {
 	// Mount namespaces belong to threads once they share no working directory.
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare", err)
@@ -152,8 +171,8 @@ func setTheScene(programs, goTool string, needed []string) error {
 		return os.NewSyscallError("mount / private", err)
 	}
 	kept := map[string]int{}
-	for _, path := range needed {
-		if !strings.HasPrefix(path, "/tmp/") {
+	for at, path := range needed {
+		if !strings.HasPrefix(at, "/tmp/") {
 			continue
 		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
@@ -161,7 +180,7 @@ func setTheScene(programs, goTool string, needed []string) error {
 			return &os.PathError{Op: "open_tree", Path: path, Err: err}
 		}
 		defer unix.Close(fd)
-		kept[path] = fd
+		kept[at] = fd
 	}
 	if err := unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
 		return os.NewSyscallError("mount /tmp", err)
