@@ -24,6 +24,7 @@ type cli struct {
 	signals  *signals
 
 	host    string // from -H
+	context string // from --context
 	explain bool
 	conn    *connection // made by the first request
 }
@@ -118,10 +119,12 @@ func (c *cli) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err} })
 	root.Flags().BoolP("version", "v", false, "Print version information and quit")
 	flags := root.PersistentFlags()
-	flags.StringVarP(&c.host, "host", "H", "", "Daemon socket to connect to, as in unix:///run/drydock/drydock.sock (default $DRYDOCK_HOST)")
+	flags.StringVarP(&c.host, "host", "H", "", "Daemon socket to connect to, as in unix:///run/drydock/drydock.sock or ssh://USER@HOST (default $DRYDOCK_HOST)")
+	flags.StringVarP(&c.context, "context", "c", "", "Name of the context to use to connect to the daemon (overrides DRYDOCK_HOST and the one set with \"drydock context use\")")
 	flags.BoolVar(&c.explain, "explain", false, "Narrate each kernel operation on stderr as it happens")
 	root.AddCommand(
 		c.attachCommand(),
+		c.contextCommand(),
 		c.createCommand(),
 		c.doctorCommand(),
 		c.imagesCommand(),
@@ -136,6 +139,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.runCommand(),
 		c.startCommand(),
 		c.stopCommand(),
+		c.systemCommand(),
 		c.versionCommand(),
 		c.waitCommand(),
 		c.imageCommand(),

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -45,19 +46,11 @@ func (c *cli) api(ctx context.Context) (context.Context, *connection, error) {
 }
 
 func (c *cli) connect() (*connection, error) {
-	host := c.host
-	if host == "" {
-		host = os.Getenv("DRYDOCK_HOST")
+	conn, ssh, err := c.destination()
+	if err != nil {
+		return nil, err
 	}
-	conn := &connection{host: host}
-	if host == "" {
-		conn.host = defaultHost
-		conn.onDemand = mayStart()
-	}
-	options := []client.Opt{
-		client.WithUserAgent("drydock/" + c.version),
-		client.WithHost(conn.host),
-	}
+	options := []client.Opt{client.WithUserAgent("drydock/" + c.version)}
 	if os.Getenv(client.EnvOverrideAPIVersion) != "" {
 		options = append(options, client.WithAPIVersionFromEnv())
 	} else {
@@ -65,10 +58,18 @@ func (c *cli) connect() (*connection, error) {
 		// each command a round trip.
 		options = append(options, client.WithAPIVersion(client.MaxAPIVersion))
 	}
-	if path, ok := strings.CutPrefix(conn.host, "unix://"); ok {
-		options = append(options, client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) {
+	path, unix := strings.CutPrefix(conn.host, "unix://")
+	switch {
+	case ssh != nil:
+		options = append(options, client.WithHost("http://"+ssh.name), client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return ssh.dial(ctx)
+		}))
+	case unix:
+		options = append(options, client.WithHost(conn.host), client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return conn.dial(ctx, path)
 		}))
+	default:
+		options = append(options, client.WithHost(conn.host))
 	}
 	if c.explain {
 		id := rand.Text()
@@ -80,12 +81,43 @@ func (c *cli) connect() (*connection, error) {
 				return nil
 			}))
 	}
-	var err error
 	conn.Client, err = client.New(options...)
 	if err != nil {
-		return nil, fmt.Errorf("daemon socket %q: %w; want unix:///PATH or tcp://HOST:PORT", conn.host, err)
+		return nil, fmt.Errorf("daemon socket %q: %w; want unix:///PATH, tcp://HOST:PORT or ssh://HOST", conn.host, err)
 	}
 	return conn, nil
+}
+
+// destination finds the daemon: by -H, DRYDOCK_HOST, or the current context.
+func (c *cli) destination() (conn *connection, ssh *sshHost, err error) {
+	name, err := c.currentContext()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn = &connection{host: c.defaultHost()}
+	var config string
+	if name != defaultContext {
+		d, err := loadContext(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		conn.host, config = d.Host, d.SSHConfig
+	} else if c.host == "" && os.Getenv("DRYDOCK_HOST") == "" {
+		conn.onDemand = mayStart()
+	}
+	if !strings.HasPrefix(conn.host, "ssh://") {
+		return conn, nil, nil
+	}
+	if ssh, err = parseSSH(conn.host); err != nil {
+		return nil, nil, err
+	}
+	ssh.config = config
+	return conn, ssh, nil
+}
+
+// defaultHost is the daemon's address without a context.
+func (c *cli) defaultHost() string {
+	return cmp.Or(c.host, os.Getenv("DRYDOCK_HOST"), defaultHost)
 }
 
 // dial connects to the socket, and to the socket of the daemon that it starts
@@ -120,9 +152,12 @@ func (conn *connection) close() {
 // Docker where no daemon answers.
 func (c *cli) daemonError(err error) string {
 	var start *startError
+	var ssh *sshError
 	switch {
 	case errors.As(err, &start):
 		return start.Error()
+	case errors.As(err, &ssh):
+		return fmt.Sprintf("Cannot connect to the Drydock daemon at %s: %v", c.conn.host, ssh)
 	case !client.IsErrConnectionFailed(err):
 		return err.Error()
 	case errors.Is(err, fs.ErrPermission), strings.Contains(err.Error(), "permission denied"):
