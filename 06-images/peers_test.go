@@ -16,7 +16,7 @@ import (
 )
 
 // dockerRegistry starts Debian's registry and returns its address.
-func dockerRegistry(t *testing.T) string {
+func dockerRegistry(t testing.TB) string {
 	t.Helper()
 	hosttest.Require(t, hosttest.Program("docker-registry"))
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 // testRegistry is distribution, the registry that everybody runs, in this
 // process. What goes through fault first may be cut or altered.
 type testRegistry struct {
-	t     *testing.T
+	t     testing.TB
 	host  string
 	fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
@@ -49,7 +49,7 @@ type testRegistry struct {
 	gets []string // the paths that were asked for
 }
 
-func newRegistry(t *testing.T) *testRegistry {
+func newRegistry(t testing.TB) *testRegistry {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
