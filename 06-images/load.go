@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path"
 	"strings"
 
@@ -54,6 +56,10 @@ type loading struct {
 	tables   map[string][]byte        // the files that are read and not kept
 	held     []func()
 	progress func(Progress)
+
+	// Of a layout in a directory:
+	open       func(digest.Digest) (*os.File, error) // a blob that has not come yet; nil: all have come
+	repository string                                // what a tag alone is a tag of; "" where that is not known
 }
 
 func (l *loading) release() {
@@ -258,13 +264,18 @@ func (l *loading) fromIndex(ctx context.Context) ([]Image, error) {
 		if name := desc.Annotations[annotationName]; name != "" {
 			names = append(names, name)
 		} else if name := desc.Annotations[ocispec.AnnotationRefName]; strings.ContainsAny(name, ":/") {
-			names = append(names, name) // else it is a tag alone, of no repository that we know
-		}
+			names = append(names, name)
+		} else if name != "" && l.repository != "" {
+			names = append(names, l.repository+":"+name)
+		} // else it is a tag alone, of no repository that we know
 		doc, err := l.document(desc)
 		if err != nil {
 			return all, err
 		}
-		if doc.isIndex() {
+		for depth := 0; doc.isIndex(); depth++ {
+			if depth == maxIndexDepth {
+				return all, errorf(errdefs.ErrInvalidArgument, "index %s: more than %d indexes within each other", top.digest, maxIndexDepth)
+			}
 			inner, err := doc.index()
 			if err != nil {
 				return all, err
@@ -285,7 +296,47 @@ func (l *loading) fromIndex(ctx context.Context) ([]Image, error) {
 	return all, nil
 }
 
+// maxIndexDepth limits indexes that name indexes: one is what tools write.
+const maxIndexDepth = 4
+
+// fetch makes a blob be here, where it is not and the layout has it, and keeps
+// it from removal.
+func (l *loading) fetch(desc ocispec.Descriptor) error {
+	d := desc.Digest
+	if err := checkDigest(d); err != nil {
+		return err
+	}
+	l.held = append(l.held, l.store.hold(d))
+	if l.open == nil || l.store.content.Has(d) {
+		return nil
+	}
+	f, err := l.open(d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errorf(errdefs.ErrInvalidArgument, "the layout lacks the blob %s", d)
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return err
+	} else if info.Size() != desc.Size {
+		return errorf(errdefs.ErrDataLoss, "blob %s: its descriptor says %d bytes, the layout has %d", d, desc.Size, info.Size())
+	}
+	w, err := l.store.content.Writer(d)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
 func (l *loading) document(desc ocispec.Descriptor) (document, error) {
+	if err := l.fetch(desc); err != nil {
+		return document{}, err
+	}
 	raw, err := l.store.content.Bytes(desc.Digest)
 	if err != nil {
 		return document{}, err
@@ -304,6 +355,9 @@ func (l *loading) add(ctx context.Context, doc document, names ...string) (Image
 	if err != nil {
 		return Image{}, err
 	}
+	if err := l.fetch(m.Config); err != nil {
+		return Image{}, err
+	}
 	raw, err := s.content.Bytes(m.Config.Digest)
 	if err != nil {
 		return Image{}, err
@@ -320,8 +374,11 @@ func (l *loading) add(ctx context.Context, doc document, names ...string) (Image
 		}
 		normal = append(normal, ref.String())
 	}
-	l.held = append(l.held, s.hold(append([]digest.Digest{doc.digest, m.Config.Digest}, config.RootFS.DiffIDs...)...))
+	l.held = append(l.held, s.hold(append([]digest.Digest{doc.digest}, config.RootFS.DiffIDs...)...))
 	for i, desc := range m.Layers {
+		if err := l.fetch(desc); err != nil {
+			return Image{}, err
+		}
 		if !s.content.Has(desc.Digest) {
 			return Image{}, errorf(errdefs.ErrInvalidArgument, "the archive lacks the layer %s", desc.Digest)
 		}

@@ -5,6 +5,7 @@ package images
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -17,14 +18,11 @@ import (
 // create makes an image of layers with one file each, given as name and content.
 func create(t *testing.T, s *Store, name string, files ...[2]string) Image {
 	t.Helper()
-	var img Image
-	var err error
-	switch len(files) {
-	case 1:
-		img, err = s.Create(t.Context(), name, ocispec.Image{}, bytes.NewReader(tarOf(t, files[0][0], files[0][1])))
-	case 2:
-		img, err = s.Create(t.Context(), name, ocispec.Image{}, bytes.NewReader(tarOf(t, files[0][0], files[0][1])), bytes.NewReader(tarOf(t, files[1][0], files[1][1])))
+	var layers []io.Reader
+	for _, f := range files {
+		layers = append(layers, bytes.NewReader(tarOf(t, f[0], f[1])))
 	}
+	img, err := s.Create(t.Context(), name, ocispec.Image{}, layers...)
 	if err != nil {
 		t.Fatal(err)
 	}

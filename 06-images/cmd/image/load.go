@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -11,18 +13,32 @@ import (
 )
 
 var load = command{
-	usage: "load FILE",
-	about: "bring the images of an archive here",
+	usage: "load [--repository NAME] FILE|DIRECTORY",
+	about: "bring the images of an archive or an OCI image layout here",
 	run: func(ctx context.Context, store *images.Store, args []string) (int, error) {
-		if len(args) != 1 {
+		flags := flag.NewFlagSet("load", flag.ContinueOnError)
+		repository := flags.String("repository", "", "")
+		if flags.Parse(args) != nil || flags.NArg() != 1 {
 			return 2, errUsage
 		}
-		f, err := os.Open(args[0])
+		f, err := os.Open(flags.Arg(0))
 		if err != nil {
 			return 1, err
 		}
 		defer f.Close()
-		loaded, err := store.Load(ctx, f, nil)
+		info, err := f.Stat()
+		if err != nil {
+			return 1, err
+		}
+		var loaded []images.Image
+		switch {
+		case info.IsDir():
+			loaded, err = store.LoadLayout(ctx, f.Name(), *repository, nil)
+		case *repository != "":
+			return 2, errors.New("load --repository is for the tags of a layout, the images of an archive have whole names")
+		default:
+			loaded, err = store.Load(ctx, f, nil)
+		}
 		if err != nil {
 			return 1, err
 		}

@@ -12,13 +12,20 @@ import (
 )
 
 var save = command{
-	usage: "save -o FILE NAME...",
-	about: "write images as an archive, for docker load and OCI tools",
+	usage: "save -o FILE|--layout DIRECTORY NAME...",
+	about: "write images as an archive, or add them to an OCI image layout",
 	run: func(ctx context.Context, store *images.Store, args []string) (int, error) {
 		flags := flag.NewFlagSet("save", flag.ContinueOnError)
 		output := flags.String("o", "", "")
-		if flags.Parse(args) != nil || flags.NArg() == 0 || *output == "" {
+		layout := flags.String("layout", "", "")
+		if flags.Parse(args) != nil || flags.NArg() == 0 || (*output == "") == (*layout == "") {
 			return 2, errUsage
+		}
+		if *layout != "" {
+			if err := store.SaveLayout(ctx, *layout, flags.Args()...); err != nil {
+				return 1, err
+			}
+			return 0, nil
 		}
 		return toFile(*output, func(f *os.File) error { return store.Save(ctx, f, flags.Args()...) })
 	},
