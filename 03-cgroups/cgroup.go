@@ -196,8 +196,9 @@ func (c *Cgroup) set(ctx context.Context, r *specs.LinuxResources) error {
 	return c.v2.Set(ctx, two)
 }
 
-// split tells what a hybrid host has on v2, the raw keys of its files and huge
-// pages where v1 does not count them, from the rest.
+// split tells what a hybrid host has on v2 from the rest: the raw keys of its
+// files, and huge pages, network class and priority where v1 has no hierarchy
+// for them.
 func (c *Cgroup) split(r *specs.LinuxResources) (one, two *specs.LinuxResources) {
 	if r == nil {
 		return nil, nil
@@ -207,6 +208,9 @@ func (c *Cgroup) split(r *specs.LinuxResources) (one, two *specs.LinuxResources)
 	rest.Unified = nil
 	if !c.v1.Has("hugetlb") {
 		two.HugepageLimits, rest.HugepageLimits = r.HugepageLimits, nil
+	}
+	if n := r.Network; n != nil && (n.ClassID == nil || !c.v1.Has("net_cls")) && (len(n.Priorities) == 0 || !c.v1.Has("net_prio")) {
+		two.Network, rest.Network = n, nil
 	}
 	return &rest, two
 }

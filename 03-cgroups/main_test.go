@@ -97,6 +97,11 @@ func play(name string, args []string) {
 			fmt.Println(err)
 		}
 		ready()
+	case "send":
+		if err := playSend(args[0]); err != nil {
+			fmt.Println(err)
+		}
+		ready()
 	case "user":
 		playUser()
 		ready()

@@ -25,14 +25,11 @@ func (c *Cgroup) Set(ctx context.Context, r *specs.LinuxResources) error {
 		return nil
 	}
 	for _, set := range []func(context.Context, *specs.LinuxResources) error{
-		c.setMemory, c.setCPU, c.setPids, c.setIO, c.setHugepages, c.setRdma, c.setDevices, c.setUnified,
+		c.setMemory, c.setCPU, c.setPids, c.setIO, c.setHugepages, c.setRdma, c.setDevices, c.setNetwork, c.setUnified,
 	} {
 		if err := set(ctx, r); err != nil {
 			return err
 		}
-	}
-	if n := r.Network; n != nil && (n.ClassID != nil && *n.ClassID != 0 || len(n.Priorities) > 0) {
-		return unsupported("network class or priority", "on v2 packets are matched by their cgroup: nftables has `socket cgroupv2`")
 	}
 	return nil
 }

@@ -124,11 +124,10 @@ func TestControllersOfLimits(t *testing.T) {
 func TestLimitsThatOnlyV1Has(t *testing.T) {
 	c := &Cgroup{mount: cgroupfs.Mount{Dir: "/nowhere"}, dir: "/nowhere/box"}
 	for want, r := range map[string]*specs.LinuxResources{
-		"cgroup v2 has no swappiness of its own: memory.swap.max limits swap":                                                   {Memory: &specs.LinuxMemory{Swappiness: ptr(uint64(10))}},
-		"cgroup v2 has no way to switch the OOM killer off: memory.high throttles before the limit is reached":                  {Memory: &specs.LinuxMemory{DisableOOMKiller: ptr(true)}},
-		"cgroup v2 has no real-time quota: leave realtimeRuntime and realtimePeriod out":                                        {CPU: &specs.LinuxCPU{RealtimeRuntime: ptr(int64(1))}},
-		"cgroup v2 has no network class or priority: on v2 packets are matched by their cgroup: nftables has `socket cgroupv2`": {Network: &specs.LinuxNetwork{ClassID: ptr(uint32(1))}},
-		`unified key "../x.y": it must be a file's name, as in memory.high`:                                                     {Unified: map[string]string{"../x.y": "1"}},
+		"cgroup v2 has no swappiness of its own: memory.swap.max limits swap":                                  {Memory: &specs.LinuxMemory{Swappiness: ptr(uint64(10))}},
+		"cgroup v2 has no way to switch the OOM killer off: memory.high throttles before the limit is reached": {Memory: &specs.LinuxMemory{DisableOOMKiller: ptr(true)}},
+		"cgroup v2 has no real-time quota: leave realtimeRuntime and realtimePeriod out":                       {CPU: &specs.LinuxCPU{RealtimeRuntime: ptr(int64(1))}},
+		`unified key "../x.y": it must be a file's name, as in memory.high`:                                    {Unified: map[string]string{"../x.y": "1"}},
 	} {
 		if err := c.Set(t.Context(), r); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
