@@ -68,6 +68,17 @@ func (l linker) needs(program string) ([]File, error) {
 	}
 	// The dynamic linker is a library as well, and libc needs it by name.
 	loaded := map[string]bool{filepath.Base(o.interpreter): true}
+	more, err := libraries(o, system, loaded)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot start: %w", program, err)
+	}
+	return append(files, more...), nil
+}
+
+// libraries lists the libraries that o needs and those that they need, breadth
+// first, but those that are loaded already.
+func libraries(o *object, system []string, loaded map[string]bool) ([]File, error) {
+	var files []File
 	for queue := []*object{o}; len(queue) > 0; queue = queue[1:] {
 		for _, library := range queue[0].needed {
 			if loaded[library] {
@@ -76,7 +87,7 @@ func (l linker) needs(program string) ([]File, error) {
 			loaded[library] = true
 			found, err := find(library, queue[0], system)
 			if err != nil {
-				return nil, fmt.Errorf("%s cannot start: %w", program, err)
+				return nil, err
 			}
 			files = append(files, File{found.path, library + ", which " + filepath.Base(queue[0].path) + " needs"})
 			queue = append(queue, found)

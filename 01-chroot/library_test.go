@@ -34,6 +34,10 @@ func (s sandbox) needed(t *testing.T, program string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.relative(files)
+}
+
+func (s sandbox) relative(files []File) string {
 	var names []string
 	for _, f := range files {
 		names = append(names, strings.TrimPrefix(f.Path, s.dir+"/"))
@@ -49,6 +53,26 @@ func TestLibrariesOfLibrariesAreNeeded(t *testing.T) {
 	binaryFile{needed: []string{"ld.so"}}.write(t, s.path("lib/libc.so"))
 	if got, want := s.needed(t, "program"), "lib/ld.so lib/liba.so lib/libb.so lib/libc.so"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestModulesOfTheNameServiceAreFound(t *testing.T) {
+	s := newSandbox(t)
+	binaryFile{interpreter: s.path("lib/ld.so"), needed: []string{"libc.so"}}.write(t, s.path("program"))
+	binaryFile{needed: []string{"libbus.so"}}.write(t, s.path("lib/libnss_mdns.so.2"))
+	binaryFile{}.write(t, s.path("lib/libbus.so"))
+	writeFile(t, s.path("etc/nsswitch.conf"), "# files\npasswd: files\nhosts: files mdns [NOTFOUND=return] dns # ldap\n", 0o644)
+	writeFile(t, s.path("etc/hosts"), "", 0o644)
+	writeFile(t, s.path("etc/shadow"), "", 0o600)
+	for program, want := range map[string]string{
+		"program":           "etc/nsswitch.conf etc/hosts lib/libnss_mdns.so.2 lib/libbus.so",
+		"lib/libbus.so":     "etc/nsswitch.conf etc/hosts", // no interpreter: as a static program
+		"etc/nsswitch.conf": "etc/nsswitch.conf etc/hosts", // no ELF file: as a script
+	} {
+		files, err := s.nameService(s.path(program))
+		if got := s.relative(files); got != want || err != nil {
+			t.Errorf("%s: got %s, %v, want %s", program, got, err, want)
+		}
 	}
 }
 

