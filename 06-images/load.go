@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -260,14 +261,7 @@ func (l *loading) fromIndex(ctx context.Context) ([]Image, error) {
 	}
 	var all []Image
 	for _, desc := range manifests {
-		var names []string
-		if name := desc.Annotations[annotationName]; name != "" {
-			names = append(names, name)
-		} else if name := desc.Annotations[ocispec.AnnotationRefName]; strings.ContainsAny(name, ":/") {
-			names = append(names, name)
-		} else if name != "" && l.repository != "" {
-			names = append(names, l.repository+":"+name)
-		} // else it is a tag alone, of no repository that we know
+		names := l.names(desc)
 		doc, err := l.document(desc)
 		if err != nil {
 			return all, err
@@ -294,6 +288,26 @@ func (l *loading) fromIndex(ctx context.Context) ([]Image, error) {
 		all = append(all, img)
 	}
 	return all, nil
+}
+
+// names returns what an entry of an index calls its image. The annotation of
+// the image specification is mostly a tag alone, that of containerd the whole
+// name; a tool that knows only the first keeps the second as it was, so the
+// first decides about the tag.
+func (l *loading) names(desc ocispec.Descriptor) []string {
+	whole, tag := desc.Annotations[annotationName], desc.Annotations[ocispec.AnnotationRefName]
+	ref, err := ParseReference(whole)
+	switch {
+	case strings.ContainsAny(tag, ":/"):
+		return []string{tag}
+	case whole != "" && (err != nil || tag == ""):
+		return []string{whole}
+	case whole != "":
+		return []string{reference.TrimNamed(ref).Name() + ":" + tag}
+	case tag != "" && l.repository != "":
+		return []string{l.repository + ":" + tag}
+	}
+	return nil // a tag of no repository that we know, or nothing
 }
 
 // maxIndexDepth limits indexes that name indexes: one is what tools write.
