@@ -19,13 +19,13 @@ import (
 func mountCgroups(p *initProcess, destination string, o mountOptions) error {
 	if !has(p.Namespaces, specs.CgroupNamespace) {
 		// Without a namespace a new mount would begin at the host's root cgroup: show the host's, but let nothing be written.
-		tree, err := cloneTree(p, "/sys/fs/cgroup", true)
+		tree, err := cloneTree(p.ctx, "/sys/fs/cgroup", true)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(tree)
 		o.attrRecursive.Attr_set |= unix.MOUNT_ATTR_RDONLY
-		if err := setAttributes(p, tree, o, destination); err != nil {
+		if err := setAttributes(p.ctx, tree, o, destination); err != nil {
 			return err
 		}
 		return attachAt(p, tree, destination, "")

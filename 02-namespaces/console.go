@@ -78,5 +78,16 @@ func bindConsole(p *initProcess, slave int) error {
 		return os.NewSyscallError("open_tree", err)
 	}
 	defer unix.Close(tree)
-	return attachAt(p, tree, "/dev/console", "the terminal by its old name")
+	made, err := touchInRoot(p.root, "/dev/console")
+	if err != nil {
+		return err
+	}
+	unix.Close(made)
+	// A link here would put the terminal over another file, which may be one that is written later (CVE-2025-52565).
+	target, err := openPlain(p.root, "dev/console", unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	return attach(p, tree, target, "the terminal by its old name")
 }

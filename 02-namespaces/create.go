@@ -118,6 +118,9 @@ type setup struct {
 	// Descriptors of the process; 0 is none.
 	Fifo    int
 	Console int
+	// Trees are the mounts that the creator has opened, by their places in Mounts.
+	Trees map[int]int
+	trees map[int]*os.File
 	// Files is how many descriptors, from 3 on, belong to the program.
 	Files int
 }
@@ -154,6 +157,14 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error
 	}
 	s := newSetup(spec, opt)
 	s.Seccomp = newFilter(spec.Linux.Seccomp)
+	if s.trees, err = openSources(ctx, spec, p); err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, tree := range s.trees {
+			tree.Close()
+		}
+	}()
 	if p.forks() {
 		s.Process = withFileLimit(s.Process, 0)
 	}
@@ -205,6 +216,12 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 		env = append(env, explain.Env(add(narration)))
 	}
 	s.Console = add(opt.ConsoleSocket)
+	for i, tree := range s.trees {
+		if s.Trees == nil {
+			s.Trees = map[int]int{}
+		}
+		s.Trees[i] = add(tree)
+	}
 	if opt.Fifo != "" {
 		// Opened here, because the process will have another root; and without waiting for a writer, who comes later.
 		f, err := os.OpenFile(opt.Fifo, unix.O_RDONLY|unix.O_NONBLOCK, 0)

@@ -83,7 +83,7 @@ func makeDevice(p *initProcess, d specs.LinuxDevice) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		// In a user namespace nobody may make devices: the host's own serves as well.
-		tree, err := cloneTree(p, d.Path, false)
+		tree, err := cloneTree(p.ctx, d.Path, false)
 		if err != nil {
 			return err
 		}

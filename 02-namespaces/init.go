@@ -48,6 +48,7 @@ var steps = []step{
 	{"read-only paths", readonlyPaths},
 	{"hooks", createHooks},
 	{"pivot_root", changeRoot},
+	{"procfs", openProcfs},
 	{"console", openConsole},
 	{"host name", setNames},
 	{"sysctl", setSysctls},
@@ -80,8 +81,10 @@ type initProcess struct {
 
 	warnings []string // what was asked for, is not essential, and could not be had
 
-	root    int    // descriptor of the new root directory
-	program string // the path that execve gets
+	root    int            // descriptor of the new root directory
+	kernel  map[string]int // descriptors of the new procfs and sysfs, by their places below the root
+	proc    int            // descriptor of a procfs: see [openProcfs]
+	program string         // the path that execve gets
 }
 
 // Init must be the first statement of main in a program that calls [Create].
@@ -100,7 +103,7 @@ func Init() {
 	}
 	unix.CloseOnExec(fd)
 	conn := os.NewFile(uintptr(fd), "init socket")
-	p := &initProcess{in: decoder{bufio.NewReader(conn)}, out: encoder{conn}, root: -1}
+	p := &initProcess{in: decoder{bufio.NewReader(conn)}, out: encoder{conn}, root: -1, proc: -1}
 	p.ctx, _ = explain.FromEnv(context.Background())
 	err = p.run()
 	if p.out.Encode(failure(err)) != nil {

@@ -4,6 +4,7 @@ package namespaces
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,21 @@ func openInRoot(root int, path string, flags uint64) (int, error) {
 		}
 		return fd, nil
 	}
+}
+
+// openPlain is openInRoot for a path that must not have a symbolic link in it.
+func openPlain(root int, path string, flags uint64) (int, error) {
+	fd, err := unix.Openat2(root, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	for err == unix.EAGAIN || err == unix.EINTR {
+		fd, err = unix.Openat2(root, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	}
+	if err == unix.ELOOP {
+		return -1, fmt.Errorf("%s is, or leads through, a symbolic link: want a plain path: %w", path, err)
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "openat2", Path: path, Err: err}
+	}
+	return fd, nil
 }
 
 // mkdirInRoot opens the directory path below root, and makes what is missing of it.

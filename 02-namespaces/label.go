@@ -35,7 +35,7 @@ func setLabels(p *initProcess) error {
 // that is there (proc_pid_attr(5)).
 func writeAttribute(p *initProcess, value, why string, files ...string) (err error) {
 	for _, file := range files {
-		if err = write(p, "/proc/thread-self/attr/"+file, value, why); !errors.Is(err, os.ErrNotExist) {
+		if err = writeProc(p, "thread-self/attr/"+file, value, why); !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 
@@ -46,7 +46,7 @@ func setLimits(p *initProcess) error {
 	if adj == nil {
 		return nil
 	}
-	err := write(p, "/proc/self/oom_score_adj", strconv.Itoa(*adj), "who is killed first when memory runs out")
+	err := writeProc(p, "self/oom_score_adj", strconv.Itoa(*adj), "who is killed first when memory runs out")
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		// Below what the creator has takes CAP_SYS_RESOURCE. It runs as well without.
 		p.warnings = append(p.warnings, fmt.Sprintf("process.oomScoreAdj: %v: it stays as it is", err))
@@ -69,26 +69,21 @@ func lowerLimit(p *initProcess, resource int, l specs.POSIXRlimit) error {
 // setSysctls writes kernel parameters of the container's own namespaces.
 func setSysctls(p *initProcess) error {
 	for key, value := range p.Sysctl {
-		// No dot is left, so no ".." either: the path cannot lead out of /proc/sys.
-		path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
-		if err := write(p, path, value, "a kernel parameter of its own namespaces"); err != nil {
+		if err := writeProc(p, "sys"+sysctlPath(key), value, "a kernel parameter of its own namespaces"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func write(p *initProcess, path, value, why string) error {
-	chapter.Call(p.ctx, why, "write(%q, %q)", path, value)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
+// sysctlPath turns a parameter's name into its path (sysctl(8)): whichever of
+// "." and "/" comes first separates, the other is part of a name, such as that
+// of a link, eth0.5. The path begins at /proc/sys, which no ".." leaves.
+func sysctlPath(key string) string {
+	if i := strings.IndexAny(key, "./"); i < 0 || key[i] == '.' {
+		key = strings.NewReplacer(".", "/", "/", ".").Replace(key)
 	}
-	defer f.Close()
-	if _, err := f.WriteString(value); err != nil {
-		return fmt.Errorf("write %q to %s: %w", value, path, err)
-	}
-	return nil
+	return path.Clean("/" + key)
 }
 
 // closeDescriptors has execve close all descriptors but the streams and the

@@ -4,9 +4,12 @@ package namespaces
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -36,7 +39,7 @@ func bindRoot(p *initProcess) (err error) {
 	if isNew(p.Namespaces, specs.MountNamespace) {
 		// The tree's descriptor names what is mounted also where the path does
 		// not: "/" stays the mount below.
-		if p.root, err = cloneTree(p, path, true); err != nil {
+		if p.root, err = cloneTree(p.ctx, path, true); err != nil {
 			return err
 		}
 	}
@@ -54,30 +57,37 @@ func bindRoot(p *initProcess) (err error) {
 
 // mountAll makes the mounts of the spec, in its order.
 func mountAll(p *initProcess) error {
-	for _, m := range p.Mounts {
-		if err := mountOne(p, m); err != nil {
+	for i, m := range p.Mounts {
+		if err := mountOne(p, i, m); err != nil {
 			return fmt.Errorf("mount %s (%s) on %s: %w", cmp.Or(m.Source, "none"), cmp.Or(m.Type, "bind"), m.Destination, err)
 		}
 	}
 	return nil
 }
 
-func mountOne(p *initProcess, m specs.Mount) error {
-	o, err := parseMountOptions(m.Options)
-	if err != nil {
-		return err
-	}
-	if m.Type == "cgroup" {
+// mountOne makes the i-th mount.
+func mountOne(p *initProcess, i int, m specs.Mount) error {
+	o := parseMountOptions(m.Options)
+	tree, made := p.Trees[i]
+	var err error
+	switch {
+	case made:
+	case o.remount:
+		return remount(p, m, o)
+	case m.Type == "cgroup" && !o.bind, m.Type == "cgroup2" && !has(p.Namespaces, specs.CgroupNamespace):
 		return mountCgroups(p, m.Destination, o)
-	}
-	var tree int
-	if o.bind || m.Type == "bind" {
+	case o.bind || m.Type == "bind":
 		tree, err = bindMount(p, m, o)
-	} else {
+	default:
+		o.data = p.withLabel(m.Type, o.data)
 		tree, err = newFilesystem(p, m.Type, m.Source, o)
 	}
 	if err != nil {
 		return err
+	}
+	p.cover(m.Destination)
+	if !o.bind && (m.Type == "proc" || m.Type == "sysfs") {
+		return attachKernel(p, tree, m.Destination)
 	}
 	defer unix.Close(tree)
 	if o.copyUp {
@@ -88,6 +98,10 @@ func mountOne(p *initProcess, m specs.Mount) error {
 	if err := attachAt(p, tree, m.Destination, ""); err != nil {
 		return err
 	}
+	return setPropagation(tree, o)
+}
+
+func setPropagation(tree int, o mountOptions) error {
 	for _, pr := range o.propagation {
 		flags := uint(unix.AT_EMPTY_PATH)
 		if pr.recursive {
@@ -100,15 +114,44 @@ func mountOne(p *initProcess, m specs.Mount) error {
 	return nil
 }
 
+// remount changes the mount that an earlier entry of the spec, or the root,
+// has made at the destination: its attributes and, unless it is a bind mount,
+// the options of its file system.
+func remount(p *initProcess, m specs.Mount, o mountOptions) error {
+	target, err := openInRoot(p.root, clean(m.Destination), unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	if !o.bind && len(o.data) > 0 {
+		chapter.Call(p.ctx, "other options for the file system of "+m.Destination, "fspick(%d, \"\", FSPICK_CLOEXEC|FSPICK_EMPTY_PATH)", target)
+		fs, err := unix.Fspick(target, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+		if err != nil {
+			return os.NewSyscallError("fspick", err)
+		}
+		defer unix.Close(fs)
+		if err := configure(fs, o.data); err != nil {
+			return err
+		}
+		if err := unix.FsconfigReconfigure(fs); err != nil {
+			return refused(fs, strings.Join(o.data, ","), err)
+		}
+	}
+	if err := setAttributes(p.ctx, target, o, m.Destination); err != nil {
+		return err
+	}
+	return setPropagation(target, o)
+}
+
 // bindMount returns a detached second mount of m.Source. Its attributes are set
 // before it is attached: there is no instant at which a read-only volume can
 // be written.
 func bindMount(p *initProcess, m specs.Mount, o mountOptions) (int, error) {
-	tree, err := cloneTree(p, m.Source, o.recursive)
+	tree, err := cloneTree(p.ctx, m.Source, o.recursive)
 	if err != nil {
 		return -1, err
 	}
-	if err := setAttributes(p, tree, o, m.Destination); err != nil {
+	if err := setAttributes(p.ctx, tree, o, m.Destination); err != nil {
 		unix.Close(tree)
 		return -1, err
 	}
@@ -117,12 +160,12 @@ func bindMount(p *initProcess, m specs.Mount, o mountOptions) (int, error) {
 
 // cloneTree returns a detached copy of the mount at path: what a bind mount is
 // made of. With recursive the mounts below come along.
-func cloneTree(p *initProcess, path string, recursive bool) (int, error) {
+func cloneTree(ctx context.Context, path string, recursive bool) (int, error) {
 	flags, text := uint(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"
 	if recursive {
 		flags, text = flags|unix.AT_RECURSIVE, "AT_RECURSIVE|"+text
 	}
-	chapter.Call(p.ctx, "a second mount of the same files, not yet attached anywhere", "open_tree(AT_FDCWD, %q, %s)", path, text)
+	chapter.Call(ctx, "a second mount of the same files, not yet attached anywhere", "open_tree(AT_FDCWD, %q, %s)", path, text)
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, flags)
 	if err != nil {
 		return -1, &os.PathError{Op: "open_tree", Path: path, Err: err}
@@ -143,16 +186,13 @@ func newFilesystem(p *initProcess, fstype, source string, o mountOptions) (int, 
 			return -1, refused(fs, "source="+source, err)
 		}
 	}
-	for _, opt := range o.data {
-		key, value, ok := strings.Cut(opt, "=")
-		if ok {
-			err = unix.FsconfigSetString(fs, key, value)
-		} else {
-			err = unix.FsconfigSetFlag(fs, key)
-		}
-		if err != nil {
-			return -1, refused(fs, opt, err)
-		}
+	data := o.data
+	if o.attr.Attr_set&unix.MOUNT_ATTR_RDONLY != 0 && filepath.IsAbs(source) {
+		// A read-only mount of a disk does not write to it, not even to replay its journal.
+		data = append(slices.Clip(data), "ro")
+	}
+	if err := configure(fs, data); err != nil {
+		return -1, err
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return -1, refused(fs, strings.Join(o.data, ","), err)
@@ -166,6 +206,22 @@ func newFilesystem(p *initProcess, fstype, source string, o mountOptions) (int, 
 	return fd, nil
 }
 
+// configure hands a file system its options.
+func configure(fs int, options []string) (err error) {
+	for _, opt := range options {
+		key, value, ok := strings.Cut(opt, "=")
+		if ok {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, key)
+		}
+		if err != nil {
+			return refused(fs, opt, err)
+		}
+	}
+	return nil
+}
+
 // refused is a file system's refusal of an option, in the kernel's own words
 // where it has any: a descriptor of fsopen(2) can be read for them.
 func refused(fs int, option string, err error) error {
@@ -176,8 +232,20 @@ func refused(fs int, option string, err error) error {
 	return fmt.Errorf("option %q: %w", option, err)
 }
 
+// withLabel adds the SELinux context of linux.mountLabel to the options of a new
+// file system. The kernel's own ones are labelled by its policy.
+func (p *initProcess) withLabel(fstype string, options []string) []string {
+	if p.MountLabel == "" || slices.Contains([]string{"proc", "sysfs", "cgroup2", "mqueue"}, fstype) {
+		return options
+	}
+	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "context=") }) {
+		return options
+	}
+	return append(slices.Clip(options), "context="+p.MountLabel)
+}
+
 // setAttributes applies ro, nosuid and the like to a detached mount.
-func setAttributes(p *initProcess, tree int, o mountOptions, where string) error {
+func setAttributes(ctx context.Context, tree int, o mountOptions, where string) error {
 	for _, a := range []struct {
 		attr  unix.MountAttr
 		flags uint
@@ -186,7 +254,7 @@ func setAttributes(p *initProcess, tree int, o mountOptions, where string) error
 		if a.attr == (unix.MountAttr{}) {
 			continue
 		}
-		chapter.Call(p.ctx, "what "+where+" must not allow", "mount_setattr(%d, \"\", %s, {attr_set=%#x, attr_clr=%#x}, %d)", tree, a.text, a.attr.Attr_set, a.attr.Attr_clr, unix.MOUNT_ATTR_SIZE_VER0)
+		chapter.Call(ctx, "what "+where+" must not allow", "mount_setattr(%d, \"\", %s, {attr_set=%#x, attr_clr=%#x}, %d)", tree, a.text, a.attr.Attr_set, a.attr.Attr_clr, unix.MOUNT_ATTR_SIZE_VER0)
 		if err := unix.MountSetattr(tree, "", a.flags, &a.attr); err != nil {
 			return os.NewSyscallError("mount_setattr", err)
 		}
@@ -226,7 +294,7 @@ func attach(p *initProcess, tree, target int, why string) error {
 // no mask.
 func maskPaths(p *initProcess) error {
 	for _, path := range p.MaskedPaths {
-		target, err := openInRoot(p.root, clean(path), unix.O_PATH)
+		target, err := p.openCovered(path)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			continue
 		}
@@ -253,8 +321,7 @@ func mask(p *initProcess, path string, target int) error {
 			attr: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, text: []string{"MOUNT_ATTR_RDONLY"}, data: []string{"nr_blocks=1", "nr_inodes=1"},
 		})
 	} else {
-		// The host's: one that lies in the root could be anything.
-		tree, err = cloneTree(p, "/dev/null", false)
+		tree, err = cloneNull(p)
 	}
 	if err != nil {
 		return err
@@ -263,10 +330,29 @@ func mask(p *initProcess, path string, target int) error {
 	return attach(p, tree, target, path+" is covered")
 }
 
+// cloneNull returns a mount of the host's /dev/null: one that lies in the root
+// could be anything, as a link to a file that is to be covered (CVE-2025-31133).
+func cloneNull(p *initProcess) (int, error) {
+	tree, err := cloneTree(p.ctx, os.DevNull, false)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(tree, &st)
+	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3)) {
+		err = fmt.Errorf("the host's %s is not the device 1:3", os.DevNull)
+	}
+	if err != nil {
+		unix.Close(tree)
+		return -1, err
+	}
+	return tree, nil
+}
+
 // readonlyPaths makes paths of the new root read-only by mounting them over themselves.
 func readonlyPaths(p *initProcess) error {
 	for _, path := range p.ReadonlyPaths {
-		target, err := openInRoot(p.root, clean(path), unix.O_PATH)
+		target, err := p.openCovered(path)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			continue
 		}
@@ -288,7 +374,7 @@ func sealPath(p *initProcess, path string, target int) error {
 		return os.NewSyscallError("open_tree", err)
 	}
 	defer unix.Close(tree)
-	if err := setAttributes(p, tree, mountOptions{attrRecursive: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}}, path); err != nil {
+	if err := setAttributes(p.ctx, tree, mountOptions{attrRecursive: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}}, path); err != nil {
 		return err
 	}
 	return attach(p, tree, target, path+" can be read and not written")

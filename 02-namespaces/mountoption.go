@@ -3,7 +3,6 @@
 package namespaces
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -14,6 +13,8 @@ import (
 type mountOptions struct {
 	bind, recursive bool
 	copyUp          bool           // tmpcopyup: a tmpfs begins with what stood at its place
+	remount         bool           // change the mount that is there
+	idmap, ridmap   bool           // other owners than on the disk; ridmap: on the mounts below too
 	attr            unix.MountAttr // of the mount: ro, nosuid … (mount_setattr(2))
 	attrRecursive   unix.MountAttr // the same for all mounts below: rro, rnosuid …
 	propagation     []propagation
@@ -61,7 +62,7 @@ var propagations = map[string]uint64{
 // parseMountOptions sorts the options of an OCI mount (runtime-spec,
 // config.md#linux-mount-options). What is no option of a mount is left to the
 // file system, which refuses what it does not know.
-func parseMountOptions(options []string) (mountOptions, error) {
+func parseMountOptions(options []string) mountOptions {
 	var o mountOptions
 	for _, opt := range options {
 		switch opt {
@@ -74,7 +75,17 @@ func parseMountOptions(options []string) (mountOptions, error) {
 		case "tmpcopyup":
 			o.copyUp = true
 			continue
-		case "defaults", "":
+		case "remount":
+			o.remount = true
+			continue
+		case "idmap":
+			o.idmap = true
+			continue
+		case "ridmap":
+			o.idmap, o.ridmap = true, true
+			continue
+		case "defaults", "", "silent", "loud", "iversion", "noiversion":
+			// The latter four were flags of mount(2), which no file system heeds any more.
 			continue
 		}
 		if a, ok := attributes[opt]; ok {
@@ -98,12 +109,9 @@ func parseMountOptions(options []string) (mountOptions, error) {
 				continue
 			}
 		}
-		if opt == "idmap" || opt == "ridmap" || strings.HasPrefix(opt, "context=") {
-			return o, fmt.Errorf("mount option %q is not supported here", opt)
-		}
 		o.data = append(o.data, opt)
 	}
-	return o, nil
+	return o
 }
 
 // set adds one attribute. The four access time modes are values of one field,
@@ -124,7 +132,10 @@ func set(m *unix.MountAttr, a attribute) {
 
 // MountOptions are the options of an OCI mount that are not the file system's.
 func MountOptions() []string {
-	list := []string{"bind", "rbind", "defaults", "tmpcopyup"}
+	list := []string{
+		"bind", "rbind", "defaults", "tmpcopyup", "remount", "idmap", "ridmap", "silent", "loud", "iversion", "noiversion",
+		"async", "sync", "dirsync", "lazytime", "nolazytime", "mand", "nomand", // fsconfig(2) knows these of every file system
+	}
 	for name := range attributes {
 		list = append(list, name, "r"+name)
 	}

@@ -526,7 +526,7 @@ func TestBadSpecs(t *testing.T) {
 		}, "container init: mounts: mount /nosuch (bind) on /x: open_tree /nosuch: no such file or directory"},
 		"file system":  {func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "nosuchfs"}) }, "container init: mounts: mount none (nosuchfs) on /x: fsopen nosuchfs: no such device"},
 		"mount option": {func(s *specs.Spec) { s.Mounts[1].Options = append(s.Mounts[1].Options, "colour=red") }, `container init: mounts: mount tmpfs (tmpfs) on /dev: option "colour=red": invalid argument (tmpfs: Unknown parameter 'colour')`},
-		"sysctl":       {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"../../etc/passwd": "x"} }, `container init: sysctl: open /proc/sys/etc/passwd: no such file or directory`},
+		"sysctl":       {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"../../etc/passwd": "x"} }, `container init: sysctl: open /proc/sys/.etc.passwd: no such file or directory`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := NewSpec(root, "probe")

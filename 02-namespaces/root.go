@@ -67,11 +67,7 @@ func sealRoot(p *initProcess) error {
 		}
 	}
 	if name := p.RootfsPropagation; name != "" {
-		o, err := parseMountOptions([]string{name})
-		if err != nil {
-			return err
-		}
-		for _, pr := range o.propagation {
+		for _, pr := range parseMountOptions([]string{name}).propagation {
 			flags := uint(0)
 			if pr.recursive {
 				flags = unix.AT_RECURSIVE

@@ -31,13 +31,16 @@ func becomeUser(p *initProcess) error {
 	for i, g := range u.AdditionalGids {
 		gids[i] = int(g)
 	}
-	if mayset, err := os.ReadFile("/proc/self/setgroups"); err != nil || strings.TrimSpace(string(mayset)) != "deny" {
-		chapter.Call(p.ctx, "the caller's groups stay outside", "setgroups(%d, %v)", len(gids), gids)
-		if err := unix.Setgroups(gids); err != nil {
+	chapter.Call(p.ctx, "the caller's groups stay outside", "setgroups(%d, %v)", len(gids), gids)
+	if err := unix.Setgroups(gids); err != nil {
+		// Asked only then: the container could have put anything over the file.
+		mayset, _ := os.ReadFile("/proc/self/setgroups")
+		switch denied := strings.TrimSpace(string(mayset)) == "deny"; {
+		case denied && len(gids) > 0:
+			return fmt.Errorf("process.user.additionalGids %v: a user namespace made without privilege cannot set them", gids)
+		case !denied:
 			return fmt.Errorf("groups %v: %w", gids, os.NewSyscallError("setgroups", err))
 		}
-	} else if len(gids) > 0 {
-		return fmt.Errorf("process.user.additionalGids %v: a user namespace made without privilege cannot set them", gids)
 	}
 	chapter.Call(p.ctx, "the group before the user: a user who is not root may not change it", "setresgid(%d, %d, %d)", u.GID, u.GID, u.GID)
 	if err := setIDs(unix.SYS_SETRESGID, u.GID); err != nil {

@@ -5,6 +5,7 @@
 //	probe            its view, as JSON
 //	probe exit N     ends with status N
 //	probe write PATH writes a file and prints the error, if any
+//	probe owner PATH prints the file's owner and group
 //	probe wait       ends when its standard input does
 //	probe call N A…  makes system call N and prints the error, if any
 package main
@@ -32,6 +33,13 @@ func main() {
 			os.Exit(n)
 		case "write":
 			fmt.Println(os.WriteFile(os.Args[2], []byte("x"), 0o644))
+			return
+		case "owner":
+			var st unix.Stat_t
+			if err := unix.Stat(os.Args[2], &st); err != nil {
+				fmt.Println(err)
+			}
+			fmt.Printf("%d:%d\n", st.Uid, st.Gid)
 			return
 		case "call":
 			var n [7]uintptr
