@@ -46,6 +46,13 @@ func (a *authorizer) answer(ctx context.Context, resp *http.Response, used strin
 	for _, value := range resp.Header.Values("WWW-Authenticate") {
 		scheme, params := parseChallenge(value)
 		switch {
+		case scheme == "bearer" && a.credentials.RegistryToken != "":
+			token := "Bearer " + a.credentials.RegistryToken
+			if used == token {
+				return responseError(resp) // it is all that we have
+			}
+			a.header = token
+			return nil
 		case scheme == "bearer":
 			token, err := a.token(ctx, resp.Request.URL, params)
 			if err != nil {
@@ -53,7 +60,7 @@ func (a *authorizer) answer(ctx context.Context, resp *http.Response, used strin
 			}
 			a.header = "Bearer " + token
 			return nil
-		case scheme == "basic" && a.credentials != Credentials{} && used == "":
+		case scheme == "basic" && a.credentials.Username != "" && used == "":
 			pair := a.credentials.Username + ":" + a.credentials.Password
 			a.header = "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 			return nil
@@ -69,28 +76,20 @@ func (a *authorizer) token(ctx context.Context, registry *url.URL, params map[st
 	if err != nil || realm.Host == "" {
 		return "", errorf(errdefs.ErrUnauthenticated, "registry %s asks for a token from %q, which is no URL", registry.Host, params["realm"])
 	}
-	query := realm.Query()
-	if params["service"] != "" {
-		query.Set("service", params["service"])
+	// The registry chooses the realm. It must not make us send in plain text
+	// what we would have sent to it encrypted.
+	if a.credentials != (Credentials{}) && realm.Scheme != "https" && registry.Scheme == "https" {
+		return "", errorf(errdefs.ErrUnauthenticated, "registry %s asks for credentials over plain HTTP at %s", registry.Host, realm.Host)
 	}
-	query["scope"] = slices.Clone(a.scopes)
-	if scope := params["scope"]; scope != "" && !slices.Contains(a.scopes, scope) {
-		query.Add("scope", scope)
+	scopes := slices.Clone(a.scopes)
+	if scope := params["scope"]; scope != "" && !slices.Contains(scopes, scope) {
+		scopes = append(scopes, scope)
 	}
-	realm.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
+	req, err := a.tokenRequest(ctx, realm, params["service"], scopes)
 	if err != nil {
 		return "", err
 	}
 	req.Header.Set("User-Agent", userAgent)
-	if a.credentials != (Credentials{}) {
-		// The registry chooses the realm. It must not make us send in plain
-		// text what we would have sent to it encrypted.
-		if realm.Scheme != "https" && registry.Scheme == "https" {
-			return "", errorf(errdefs.ErrUnauthenticated, "registry %s asks for credentials over plain HTTP at %s", registry.Host, realm.Host)
-		}
-		req.SetBasicAuth(a.credentials.Username, a.credentials.Password)
-	}
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return "", networkError(ctx, err)
@@ -117,6 +116,40 @@ func (a *authorizer) token(ctx context.Context, registry *url.URL, params map[st
 		return "", errorf(errdefs.ErrUnauthenticated, "token from %s: the answer has none", realm.Host)
 	}
 	return body.Token, nil
+}
+
+// tokenRequest asks a token server with a password, or as nobody, in the way of
+// Docker, and with an identity token in the way of OAuth 2
+// (https://distribution.github.io/distribution/spec/auth/oauth/).
+func (a *authorizer) tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []string) (*http.Request, error) {
+	if a.credentials.IdentityToken != "" {
+		form := url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {a.credentials.IdentityToken},
+			"service":       {service},
+			"scope":         {strings.Join(scopes, " ")},
+			"client_id":     {userAgent},
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+		if err != nil {
+			return nil, err
+		}
+		req.GetBody = nil // no redirect may take the token to another server
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return req, nil
+	}
+	query := realm.Query()
+	if service != "" {
+		query.Set("service", service)
+	}
+	query["scope"] = scopes
+	at := *realm
+	at.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err == nil && a.credentials.Username != "" {
+		req.SetBasicAuth(a.credentials.Username, a.credentials.Password)
+	}
+	return req, err
 }
 
 // parseChallenge reads one WWW-Authenticate value: the scheme in lower case,

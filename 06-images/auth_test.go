@@ -47,13 +47,13 @@ func TestPullWithToken(t *testing.T) {
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	}
 	name := r.host + "/team/demo:1"
-	if _, err := s.Pull(t.Context(), name, PullOptions{Credentials: Credentials{"ann", "s3cret"}}); err != nil {
+	if _, err := s.Pull(t.Context(), name, PullOptions{Credentials: Credentials{Username: "ann", Password: "s3cret"}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := issued.Load(); n != 2 {
 		t.Errorf("%d tokens were asked for, want 2", n)
 	}
-	_, err := s.Pull(t.Context(), name, PullOptions{Credentials: Credentials{"ann", "wrong"}})
+	_, err := s.Pull(t.Context(), name, PullOptions{Credentials: Credentials{Username: "ann", Password: "wrong"}})
 	wantError(t, err, "pull access denied for "+r.host+"/team/demo, repository does not exist or may require 'docker login'", "unauthorized: who are you")
 	if !errdefs.IsUnauthorized(err) {
 		t.Errorf("%v is not Unauthenticated", err)
@@ -72,7 +72,7 @@ func TestPullWithPassword(t *testing.T) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="demo"`)
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	}
-	for _, c := range []Credentials{{}, {"ann", "wrong"}} {
+	for _, c := range []Credentials{{}, {Username: "ann", Password: "wrong"}} {
 		_, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{Credentials: c})
 		wantError(t, err, "pull access denied for "+r.host+"/demo", "unauthorized: authentication required")
 		if strings.Contains(err.Error(), "wrong") {
@@ -87,7 +87,7 @@ func TestPullWithPassword(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := DockerCredentials(r.host)
+	c, err := DockerCredentials(t.Context(), r.host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestRedirectDoesNotCarryCredentials(t *testing.T) {
 			next.ServeHTTP(w, req)
 		}
 	}
-	if _, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{Credentials: Credentials{"ann", "s3cret"}}); err != nil {
+	if _, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{Credentials: Credentials{Username: "ann", Password: "s3cret"}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-asked; got != "" {
@@ -145,6 +145,53 @@ func TestParseChallenge(t *testing.T) {
 		scheme, params := parseChallenge(tt.value)
 		if scheme != tt.scheme || !reflect.DeepEqual(params, tt.params) {
 			t.Errorf("parseChallenge(%q) = %q, %q", tt.value, scheme, params)
+		}
+	}
+}
+
+// Wherever the registry sends us, a server there that asks who we are has no
+// right to know: its realm would get the password.
+func TestRedirectTargetThatAsksWhoWeAre(t *testing.T) {
+	s, dir := openStore(t)
+	r := newRegistry(t)
+	l := gzipLayer(t, "a", noise(1000))
+	r.put("demo", "1", l)
+	evil := httptest.NewServer(nil)
+	defer evil.Close()
+	evil.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if user, password, ok := req.BasicAuth(); ok {
+			t.Errorf("%s was told %s:%s", req.URL, user, password)
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+evil.URL+`/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	r.fault = func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if strings.HasSuffix(req.URL.Path, "/blobs/"+l.digest().String()) {
+			http.Redirect(w, req, evil.URL+"/bucket", http.StatusTemporaryRedirect)
+			return
+		}
+		next.ServeHTTP(w, req)
+	}
+	_, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{Credentials: Credentials{Username: "ann", Password: "s3cret"}})
+	wantError(t, err, "401 Unauthorized")
+	wantNothing(t, s, dir)
+}
+
+// What was asked over TLS is not answered without.
+func TestRedirectWithoutTLS(t *testing.T) {
+	from, err := http.NewRequest(http.MethodGet, "https://registry.test/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]string{"http://storage.test/x": "registry.test redirects to storage.test, without TLS", "https://storage.test/x": ""} {
+		req, err := http.NewRequest(http.MethodGet, to, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkRedirect(req, []*http.Request{from}); want != "" {
+			wantError(t, err, want)
+		} else if err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -12,6 +12,7 @@
 //
 //	reference.go  a name, and what it means when parts of it are silent
 //	registry.go   the distribution protocol: manifests and blobs over HTTP
+//	registries.go how a registry is reached: mirrors, certificates, no TLS (transport.go: proxies)
 //	auth.go       who we are, when the registry asks (credentials.go: where that is written)
 //	manifest.go   manifest, index and config: read, checked, limited
 //	platform.go   which manifest of an index fits this machine

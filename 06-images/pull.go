@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -26,14 +27,15 @@ const parallelLayers = 3
 type PullOptions struct {
 	Platform    *ocispec.Platform // nil: HostPlatform
 	Credentials Credentials
-	Insecure    bool           // speak to the registry without TLS, or without checking its certificate, where that is needed
+	Registries  Registries
+	Insecure    bool           // as in ConnectOptions
 	Progress    func(Progress) // called from several goroutines
 }
 
-// Pull brings an image here from its registry. When it returns an error, the
-// store has no other image than before, and no name has moved; layers that
-// were complete stay for the next pull. When it returns nil, all of the image
-// is on disk.
+// Pull brings an image here from its registry, or from a mirror of it. When it
+// returns an error, the store has no other image than before, and no name has
+// moved; layers that were complete stay for the next pull. When it returns nil,
+// all of the image is on disk.
 func (s *Store) Pull(ctx context.Context, name string, opt PullOptions) (Image, error) {
 	progress, platform := opt.Progress, HostPlatform()
 	if progress == nil {
@@ -43,17 +45,45 @@ func (s *Store) Pull(ctx context.Context, name string, opt PullOptions) (Image, 
 		platform = *opt.Platform
 	}
 
-	// Resolve: the name says which registry, and the registry says which
-	// document the tag means now.
 	ref, err := ParseReference(name)
 	if err != nil {
 		return Image{}, err
 	}
-	repo, err := Connect(ctx, ref, ConnectOptions{Credentials: opt.Credentials, Insecure: opt.Insecure})
-	if err != nil {
-		return Image{}, pullError(ref, err)
+	connection := ConnectOptions{Credentials: opt.Credentials, Registries: opt.Registries, Insecure: opt.Insecure}
+	var mirrors []string // what they said
+	for _, mirror := range opt.Registries.Mirrors[reference.Domain(ref)] {
+		repo, err := connectMirror(ctx, ref, mirror, connection)
+		if err == nil {
+			var img Image
+			if img, err = s.pull(ctx, repo, ref, platform, progress); err == nil {
+				return img, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return Image{}, err
+		}
+		// A mirror that lacks it, or is broken, is no reason not to have it.
+		mirrors = append(mirrors, fmt.Sprintf("mirror %s: %v", mirror, err))
 	}
+	var img Image
+	repo, err := Connect(ctx, ref, connection)
+	if err != nil {
+		err = pullError(ref, err)
+	} else {
+		img, err = s.pull(ctx, repo, ref, platform, progress)
+	}
+	if err != nil && mirrors != nil {
+		err = fmt.Errorf("%w; before it, %s", err, strings.Join(mirrors, "; "))
+	}
+	return img, err
+}
+
+// pull brings an image here from a repository, which it closes.
+func (s *Store) pull(ctx context.Context, repo *Repository, ref reference.Named, platform ocispec.Platform, progress func(Progress)) (Image, error) {
 	defer repo.Close()
+
+	// Resolve: the name says which registry, and the registry says which
+	// document the tag means now.
 	top, err := repo.document(ctx, identifier(ref))
 	if err != nil {
 		return Image{}, pullError(ref, err)

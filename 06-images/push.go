@@ -22,7 +22,8 @@ import (
 // one piece, and tells nobody.
 type PushOptions struct {
 	Credentials Credentials
-	Insecure    bool           // as in PullOptions
+	Registries  Registries     // without the mirrors
+	Insecure    bool           // as in ConnectOptions
 	Chunk       int64          // bytes of the pieces that blobs are sent in; 0: in one
 	Progress    func(Progress) // called from several goroutines
 }
@@ -68,7 +69,7 @@ func (s *Store) Push(ctx context.Context, name string, opt PushOptions) (digest.
 	if err != nil {
 		return "", err
 	}
-	repo, err := Connect(ctx, ref, ConnectOptions{Credentials: opt.Credentials, Insecure: opt.Insecure, Push: true, MountFrom: sources.repositories()})
+	repo, err := Connect(ctx, ref, ConnectOptions{Credentials: opt.Credentials, Registries: opt.Registries, Insecure: opt.Insecure, Push: true, MountFrom: sources.repositories()})
 	if err != nil {
 		return "", pushError(ref, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ const (
 	dialTimeout   = 10 * time.Second
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
+	idleTimeout   = 10 * time.Second // of a connection that nobody uses
 )
 
 // Repository is one repository of a registry, over the protocol of the OCI
@@ -46,42 +48,50 @@ type Repository struct {
 // ConnectOptions say as whom to speak with a registry, and how.
 type ConnectOptions struct {
 	Credentials Credentials
-	Insecure    bool     // without TLS, or without checking the certificate, where that is needed
+	Registries  Registries
+	Insecure    bool     // as if the registry, and those that it sends us to, were declared insecure
 	Push        bool     // ask for the right to write as well
 	MountFrom   []string // further repositories of the registry that are read
 }
 
 // Connect finds out how the registry of ref is spoken to: it must answer
 // GET /v2/. HTTPS is used, and plain HTTP only where the registry is on a
-// loopback address or insecure was said, and it does not speak TLS. The caller
-// closes what it gets.
+// loopback address or is declared insecure, and it does not speak TLS. The
+// caller closes what it gets.
 func Connect(ctx context.Context, ref reference.Named, opt ConnectOptions) (*Repository, error) {
-	domain := reference.Domain(ref)
-	host := domain
-	if domain == "docker.io" {
+	host := reference.Domain(ref)
+	if host == "docker.io" {
 		host = "registry-1.docker.io" // docker.io itself is a web site
 	}
 	schemes := []string{"https"}
-	insecure := opt.Insecure
-	if insecure || isLoopback(host) {
-		insecure = true
+	if opt.Insecure || opt.Registries.isInsecure(host) {
 		schemes = append(schemes, "http")
 	}
+	return connect(ctx, reference.Path(ref), host, schemes, opt)
+}
+
+// connectMirror connects to the repository of ref as a mirror has it, which
+// knows us by credentials of its own.
+func connectMirror(ctx context.Context, ref reference.Named, mirror string, opt ConnectOptions) (*Repository, error) {
+	u, err := parseMirror(mirror)
+	if err != nil {
+		return nil, err
+	}
+	opt.Credentials = Credentials{}
+	if opt.Registries.Credentials != nil {
+		if opt.Credentials, err = opt.Registries.Credentials(ctx, u.Host); err != nil {
+			return nil, err
+		}
+	}
+	return connect(ctx, reference.Path(ref), u.Host, []string{u.Scheme}, opt)
+}
+
+// connect tries the schemes in order.
+func connect(ctx context.Context, path, host string, schemes []string, opt ConnectOptions) (*Repository, error) {
 	client := &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig:       &tls.Config{InsecureSkipVerify: insecure},
-			TLSHandshakeTimeout:   dialTimeout,
-			ResponseHeaderTimeout: headerTimeout,
-			IdleConnTimeout:       10 * time.Second,
-			MaxIdleConnsPerHost:   parallelLayers,
-			ForceAttemptHTTP2:     true,
-			DisableCompression:    true, // a digest is that of the bytes as they travel
-		},
+		Transport:     &transport{registries: opt.Registries, insecure: opt.Insecure},
 		CheckRedirect: checkRedirect,
 	}
-	path := reference.Path(ref)
 	action := "pull"
 	if opt.Push {
 		action = "pull,push"
@@ -101,24 +111,27 @@ func Connect(ctx context.Context, ref reference.Named, opt ConnectOptions) (*Rep
 		if err = r.ping(ctx); err == nil {
 			return r, nil
 		}
-		var status *StatusError
-		if errors.As(err, &status) || ctx.Err() != nil {
-			break // something answered; another scheme would not say more
+		_, answered := errors.AsType[*StatusError](err)
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+		op, ok := errors.AsType[*net.OpError](err)
+		refused := ok && op.Op == "remote error" // crypto/tls's name for an alert: it wants another certificate of us
+		if answered || untrusted || refused || ctx.Err() != nil {
+			break // another scheme would not say more
 		}
 	}
 	client.CloseIdleConnections()
-	return nil, err
+	return nil, connectError(host, err, opt)
 }
 
-// isLoopback says whether host[:port] is this machine: traffic to it cannot be
-// listened to by others.
-func isLoopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+// connectError names the cure of what is the matter with a registry's TLS.
+func connectError(host string, err error, opt ConnectOptions) error {
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted && opt.Registries.Certs != "" {
+		return fmt.Errorf("%w: put the certificate of its authority into %s", err, filepath.Join(opt.Registries.Certs, host, "ca.crt"))
 	}
-	host = strings.Trim(host, "[]")
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Errorf("%w: %s has no TLS, and is spoken to only when it is declared insecure", err, host)
+	}
+	return err
 }
 
 // checkRedirect lets a registry send us to the place where its blobs are, and
@@ -130,6 +143,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if from := via[0].URL; req.URL.Host != from.Host || req.URL.Scheme != from.Scheme {
 		req.Header.Del("Authorization")
+	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("%s redirects to %s, without TLS", via[0].URL.Host, req.URL.Host)
 	}
 	return nil
 }
@@ -179,7 +195,7 @@ func (r *Repository) do(ctx context.Context, c call) (*http.Response, error) {
 func (r *Repository) once(ctx context.Context, c call) (*http.Response, error) {
 	used := r.auth.authorization()
 	resp, err := r.send(ctx, c, used)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && r.isHere(resp.Request.URL) {
 		// Asked for the first time, or a token has expired on the way.
 		err = r.auth.answer(ctx, resp, used)
 		resp.Body.Close()
@@ -195,6 +211,12 @@ func (r *Repository) once(ctx context.Context, c call) (*http.Response, error) {
 		return nil, responseError(resp)
 	}
 	return resp, nil
+}
+
+// isHere says whether u is at the registry itself. Its redirects and uploads may
+// lead elsewhere: who asks there for our credentials does not get them.
+func (r *Repository) isHere(u *url.URL) bool {
+	return u.Host == r.base.Host && u.Scheme == r.base.Scheme
 }
 
 func (r *Repository) send(ctx context.Context, c call, authorization string) (*http.Response, error) {
@@ -214,8 +236,7 @@ func (r *Repository) send(ctx context.Context, c call, authorization string) (*h
 	}
 	maps.Copy(req.Header, c.header)
 	req.Header.Set("User-Agent", userAgent)
-	// An upload may go on at another host, which must not see who we are.
-	if authorization != "" && c.url.Host == r.base.Host && c.url.Scheme == r.base.Scheme {
+	if authorization != "" && r.isHere(c.url) {
 		req.Header.Set("Authorization", authorization)
 	}
 	chapter.Call(ctx, "ask the registry, by "+c.url.Scheme, "sendto(%q, %q)", c.url.Host, c.method+" "+c.url.RequestURI())
@@ -309,7 +330,12 @@ type StatusError struct {
 	RetryAfter time.Duration // when to come again, if it says so
 }
 
-func (e *StatusError) Error() string { return e.Message }
+func (e *StatusError) Error() string {
+	if e.RetryAfter > 0 {
+		return fmt.Sprintf("%s (the registry asks to wait for %s)", e.Message, e.RetryAfter.Round(time.Second))
+	}
+	return e.Message
+}
 
 // Unwrap returns the kind of the error, one of containerd/errdefs.
 func (e *StatusError) Unwrap() error {

@@ -3,7 +3,7 @@
 // Image pulls images from registries and pushes them there, keeps them, runs a
 // program of one, and is a registry.
 //
-//	image [--explain] [--root DIR] COMMAND [ARG...]
+//	image [--explain] [--root DIR] [--config DIR] COMMAND [ARG...]
 package main
 
 import (
@@ -33,7 +33,7 @@ type command struct {
 // errUsage says that a command's arguments are not those in its usage.
 var errUsage = errors.New("usage")
 
-var root string
+var root, config string
 
 func main() {
 	namespaces.Init()
@@ -41,8 +41,9 @@ func main() {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")
 	flags.StringVar(&root, "root", "/var/lib/drydock-image", "the `directory` of the image store")
+	flags.StringVar(&config, "config", "/etc/drydock", "the `directory` of registries.json and certs.d, which say how registries are reached")
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "usage: image [--explain] [--root DIR] COMMAND [ARG...]")
+		fmt.Fprintln(flags.Output(), "usage: image [--explain] [--root DIR] [--config DIR] COMMAND [ARG...]")
 		for _, c := range commands {
 			fmt.Fprintf(flags.Output(), "  %-40s %s\n", c.usage, c.about)
 		}

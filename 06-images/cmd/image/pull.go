@@ -34,7 +34,10 @@ var pull = command{
 		if err != nil {
 			return 1, err
 		}
-		if opt.Credentials, err = images.DockerCredentials(reference.Domain(ref)); err != nil {
+		if opt.Registries, err = images.ReadRegistries(config); err != nil {
+			return 1, err
+		}
+		if opt.Credentials, err = images.DockerCredentials(ctx, reference.Domain(ref)); err != nil {
 			return 1, err
 		}
 		progress, end := terminalProgress()

@@ -25,7 +25,10 @@ var push = command{
 			return 1, err
 		}
 		opt := images.PushOptions{Insecure: *insecure, Chunk: *chunk}
-		if opt.Credentials, err = images.DockerCredentials(reference.Domain(ref)); err != nil {
+		if opt.Registries, err = images.ReadRegistries(config); err != nil {
+			return 1, err
+		}
+		if opt.Credentials, err = images.DockerCredentials(ctx, reference.Domain(ref)); err != nil {
 			return 1, err
 		}
 		progress, end := terminalProgress()

@@ -39,7 +39,7 @@ var serve = command{
 		defer reg.Close()
 		var handler http.Handler = reg
 		if *mirrorOf != "" {
-			credentials, err := images.DockerCredentials(*mirrorOf)
+			credentials, err := images.DockerCredentials(ctx, *mirrorOf)
 			if err != nil {
 				return 1, err
 			}
