@@ -3,45 +3,39 @@
 package cgroups_test
 
 import (
-	"bytes"
+	"flag"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"drydock.example/01-chroot/hosttest"
 	cgroups "drydock.example/03-cgroups"
+	"drydock.example/03-cgroups/plot"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// playVictim waits for the end of its input, and then for 300 ms of CPU time.
-func playVictim(ready func()) {
-	ready()
-	io.Copy(io.Discard, os.Stdin)
-	for {
-		var u unix.Rusage
-		_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
-		if u.Utime.Nano()+u.Stime.Nano() >= (300 * time.Millisecond).Nanoseconds() {
-			return
-		}
-	}
-}
+var starved = flag.String("starved", "", "draw the starved neighbour's part of the CPU into this SVG `file`")
 
-// playCrowd takes as much of the CPU as it gets.
-func playCrowd(ready func()) {
-	ready()
-	for began := time.Now(); time.Since(began) < time.Minute; {
+// cpuTime is the CPU time of a process so far, by its clock
+// (clock_getcpuclockid(3)): to the nanosecond, and only what it got.
+func cpuTime(t *testing.T, p *child) time.Duration {
+	t.Helper()
+	var spent unix.Timespec
+	const scheduler = 2 // CPUCLOCK_SCHED
+	if err := unix.ClockGettime(int32(^p.Process.Pid)<<3|scheduler, &spent); err != nil {
+		t.Fatal(err)
 	}
+	return time.Duration(spent.Nano())
 }
 
 // share runs a victim in one cgroup and a crowd of four in another, perhaps the
-// same, on one CPU, and returns the victim's part of the CPU time while it runs.
-func share(t *testing.T, victim, crowd *cgroups.Cgroup) float64 {
+// same, on one CPU, and returns the victim's part of the CPU time that the five
+// got, and its course. Both are counted in CPU time and not by the clock on the
+// wall, so that what else the machine does makes it slower and no other.
+func share(t *testing.T, victim, crowd *cgroups.Cgroup) (part float64, course []plot.Point) {
 	t.Helper()
 	// They are born on one CPU: what a thread did on another one would count for
 	// its cgroup, in the scheduler's estimate, for seconds.
@@ -56,64 +50,84 @@ func share(t *testing.T, victim, crowd *cgroups.Cgroup) float64 {
 		t.Fatal(err)
 	}
 	defer unix.SchedSetaffinity(0, &all)
-	v := start(t, victim, "victim")
-	var others []*child
+	runners := []*child{start(t, victim, "spin")}
 	for range 4 {
-		others = append(others, start(t, crowd, "crowd"))
+		runners = append(runners, start(t, crowd, "spin"))
 	}
-	before := used(t, others)
-	v.stdin.Close()
-	v.Wait()
-	mine, theirs := v.ProcessState.UserTime()+v.ProcessState.SystemTime(), used(t, others)-before
-	for _, p := range others {
+	spent := func() (mine, everybody time.Duration) {
+		for i, p := range runners {
+			n := cpuTime(t, p)
+			if i == 0 {
+				mine = n
+			}
+			everybody += n
+		}
+		return mine, everybody
+	}
+	// The scheduler divides by an estimate of each cgroup's load, and has to
+	// learn it first.
+	const learn, measure = 300 * time.Millisecond, 700 * time.Millisecond
+	began := time.Now()
+	startMine, startAll := spent()
+	fromMine, fromAll, beforeMine, beforeAll := startMine, startAll, startMine, startAll
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		mine, everybody := spent()
+		if everybody-beforeAll >= 50*time.Millisecond {
+			course = append(course, plot.Point{At: time.Since(began), Value: float64(mine-beforeMine) / float64(everybody-beforeAll)})
+			beforeMine, beforeAll = mine, everybody
+		}
+		if everybody-startAll < learn {
+			fromMine, fromAll = mine, everybody
+		} else if everybody-fromAll >= measure {
+			part = float64(mine-fromMine) / float64(everybody-fromAll)
+			break
+		}
+	}
+	for _, p := range runners {
 		p.end()
 	}
-	return float64(mine) / float64(mine+theirs)
-}
-
-// used is the CPU time of processes, from proc_pid_stat(5)'s fields 14 and 15,
-// which count hundredths of a second.
-func used(t *testing.T, all []*child) time.Duration {
-	t.Helper()
-	var ticks int
-	for _, p := range all {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		for _, f := range fields[11:13] {
-			n, err := strconv.Atoi(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ticks += n
-		}
-	}
-	return time.Duration(ticks) * time.Second / 100
+	return part, course
 }
 
 func TestACrowdStarvesANeighbourOnlyWithoutCgroups(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
-	street := create(t, "street", nil)
-	if got := share(t, street, street); got > 0.35 {
-		t.Errorf("the attack: five in one cgroup, and the victim got %.0f%%, want a fifth", 100*got)
-	}
-	// The scheduler divides by an estimate of each cgroup's load, which for young
-	// cgroups may be wrong for seconds: what counts is what it comes to.
-	best := func(victim, crowd *cgroups.Cgroup, want float64) (got float64) {
-		for range 8 {
-			if got = share(t, victim, crowd); got >= want {
-				break
-			}
-		}
-		return got
-	}
-	if got := best(create(t, "victim", nil), create(t, "crowd", nil), 0.38); got < 0.38 {
-		t.Errorf("the defence: two cgroups of the same weight, and the victim got %.0f%%, want a half", 100*got)
-	}
 	shares := func(n uint64) *specs.LinuxResources { return &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &n}} }
-	if got := best(create(t, "heavy", shares(4096)), create(t, "light", shares(1024)), 0.55); got < 0.55 {
-		t.Errorf("four times the shares gave %.0f%%", 100*got)
+	street := create(t, "street", nil)
+	picture := plot.Picture{Title: "one victim, a crowd of four, one CPU"}
+	for _, test := range []struct {
+		name          string
+		victim, crowd *cgroups.Cgroup
+		want          float64
+	}{
+		{"all five in one cgroup", street, street, 0.2},
+		{"two cgroups of the same weight", create(t, "victim", nil), create(t, "crowd", nil), 0.5},
+		{"the victim with four times the shares", create(t, "heavy", shares(4096)), create(t, "light", shares(1024)), 0.8},
+	} {
+		part, course := share(t, test.victim, test.crowd)
+		if part < test.want-0.1 || part > test.want+0.1 {
+			t.Errorf("%s: the victim got %.0f%%, want %.0f%%", test.name, 100*part, 100*test.want)
+		}
+		t.Logf("%s: %.1f%%", test.name, 100*part)
+		picture.Span = max(picture.Span, course[len(course)-1].At)
+		picture.Panels = append(picture.Panels, plot.Panel{
+			Name: test.name, Limit: test.want,
+			Format: func(v float64) string { return fmt.Sprintf("%.0f%%", 100*v) },
+			Lines:  []plot.Line{{Name: fmt.Sprintf("the victim's part, %.0f%% in all", 100*part), Points: course}},
+		})
+	}
+	if *starved == "" {
+		return
+	}
+	f, err := os.Create(*starved)
+	if err == nil {
+		err = plot.SVG(f, picture)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

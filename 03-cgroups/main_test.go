@@ -25,6 +25,11 @@ import (
 // role names the part that the test binary plays when a test starts it again.
 const role = "CGROUPS_TEST_ROLE"
 
+// The main thread stays with the main goroutine. A test that found itself on it
+// would have Spawn take another thread, without the CPU that the test chose for
+// its own (sched_setaffinity(2)).
+func init() { runtime.LockOSThread() }
+
 func TestMain(m *testing.M) {
 	if name := os.Getenv(role); name != "" {
 		play(name, os.Args[1:])
@@ -58,10 +63,6 @@ func play(name string, args []string) {
 		for {
 			take()
 		}
-	case "victim":
-		playVictim(ready)
-	case "crowd":
-		playCrowd(ready)
 	case "spin":
 		runtime.GOMAXPROCS(1)
 		ready()

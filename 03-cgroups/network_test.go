@@ -3,19 +3,15 @@
 package cgroups_test
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"drydock.example/01-chroot/hosttest"
 	cgroups "drydock.example/03-cgroups"
-	"drydock.example/03-cgroups/cgroupfs"
-	v1 "drydock.example/03-cgroups/v1"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -110,43 +106,28 @@ func TestNetworkClassAndPriorityWithoutV1(t *testing.T) {
 	}
 }
 
-// v1 has a file for each. The hierarchy is the test's own, as few hosts mount it.
+// v1 has a file for each. Few hosts mount the two; in a mount namespace anybody
+// can:
+//
+//	unshare -m sh -c 'mount -t tmpfs none /mnt && mkdir /mnt/net && mount -t cgroup -o net_cls,net_prio none /mnt/net &&
+//		go test -run NetworkClassAndPriorityOnV1 .'
 func TestNetworkClassAndPriorityOnV1(t *testing.T) {
 	hosttest.Require(t, hosttest.Root, hosttest.CgroupV1)
-	dir := t.TempDir()
-	if err := unix.Mount("cgroup", dir, "cgroup", 0, "net_cls,net_prio"); err != nil {
-		t.Skipf("requires the controllers net_cls and net_prio, on no hierarchy yet: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	c, err := v1.Locate([]cgroupfs.Mount{{Dir: dir, Root: "/", Controllers: []string{"net_cls", "net_prio"}}}, "/box")
-	if err == nil {
-		err = c.Make(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Delete(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	network := func(name string) *specs.LinuxResources {
 		return &specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(0x10001)), Priorities: []specs.LinuxInterfacePriority{{Name: name, Priority: 5}}}}
 	}
-	if err := c.Set(t.Context(), network("lo")); err != nil {
-		t.Fatal(err)
+	c := create(t, "network", network("lo"))
+	dir := c.Paths()["net_cls"]
+	if dir == "" || c.Paths()["net_prio"] == "" {
+		t.Skip("requires the v1 hierarchies of net_cls and net_prio")
 	}
-	for file, want := range map[string]string{"net_cls.classid": "65537\n", "net_prio.ifpriomap": "lo 5\n"} {
-		if b, err := os.ReadFile(filepath.Join(dir, "box", file)); err != nil || !strings.Contains(string(b), want) {
+	for file, want := range map[string]string{dir + "/net_cls.classid": "65537\n", c.Paths()["net_prio"] + "/net_prio.ifpriomap": "lo 5\n"} {
+		if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("%s: %q, %v", file, b, err)
 		}
 	}
-	err = c.Set(t.Context(), network("nosuch0"))
-	if want := "write nosuch0 5 to " + dir + "/box/net_prio.ifpriomap: no such device"; err == nil || err.Error() != want {
+	err := c.Set(t.Context(), network("nosuch0"))
+	if want := "write nosuch0 5 to " + c.Paths()["net_prio"] + "/net_prio.ifpriomap: no such device"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
