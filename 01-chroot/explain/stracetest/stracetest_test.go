@@ -61,3 +61,23 @@ func TestExplainedCalls(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestTableOfPeers(t *testing.T) {
+	rows := tableOf("# x\n\n| a | b |\n\n| strace sees | `jail -p` | runc 1.1 |\n| --- | --- | --- |\n| mounts | `mount(\"\", \"/\", \"\", MS_REC\\|MS_PRIVATE, NULL)` | – |\n| no mounts | `umount2(\"/x\")` | – |\n\n| more |\n")
+	if len(rows) != 3 || rows[0][1] != "`jail -p`" || rows[0][2] != "runc 1.1" {
+		t.Fatalf("got %q", rows)
+	}
+	for i, want := range [][]string{
+		1: {1: "", 2: `it does call mount("", "/", "", MS_REC|MS_PRIVATE, NULL)`},
+		2: {1: "explained, but not seen by strace after the start:\n\tumount2(\"/x\")", 2: ""},
+	} {
+		for j, problem := range want {
+			if j == 0 {
+				continue
+			}
+			if got := rows[i].check(j, []byte(trace)); got != problem {
+				t.Errorf("row %d, column %d: got %q, want %q", i, j, got, problem)
+			}
+		}
+	}
+}
