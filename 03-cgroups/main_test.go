@@ -63,6 +63,12 @@ func play(name string, args []string) {
 		for {
 			take()
 		}
+	case "hoard":
+		for n, _ := strconv.Atoi(args[0]); n > 0; n-- {
+			take()
+		}
+		ready()
+		io.Copy(io.Discard, os.Stdin)
 	case "spin":
 		runtime.GOMAXPROCS(1)
 		ready()

@@ -4,6 +4,7 @@
 //
 // The kernel starts a release agent by itself, as root, in the namespaces of
 // the machine. No namespace of a test's own holds that, so the attack runs only
-// on a kernel that is thrown away afterwards, which the environment variable
-// DRYDOCK_DISPOSABLE_KERNEL=1 has to say. The defence is tested everywhere.
+// on a kernel that is thrown away afterwards: User-Mode Linux, or where the
+// environment variable DRYDOCK_DISPOSABLE_KERNEL=1 says so. The defence is tested
+// everywhere.
 package escape
