@@ -8,7 +8,9 @@ require drydock.example/02-namespaces v0.0.0
 
 require (
 	github.com/containerd/errdefs v1.0.0
+	github.com/klauspost/compress v1.20.3
 	github.com/opencontainers/go-digest v1.0.0
+	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
 )
 

@@ -58,6 +58,9 @@ func OpenStore(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := spread(dir); err != nil {
+		return nil, err
+	}
 	s := &Store{dir: dir, making: make(map[digest.Digest]chan struct{})}
 	leftovers, err := filepath.Glob(filepath.Join(dir, temporary+"*"))
 	if err != nil {
@@ -69,6 +72,29 @@ func OpenStore(dir string) (*Store, error) {
 		}
 	}
 	return s, nil
+}
+
+// topDir is FS_TOPDIR_FL, chattr's T.
+const topDir = 0x20000
+
+// spread tells ext4 that the directories in dir have nothing to do with each
+// other. It looks for inodes near the parent directory otherwise, and walks, one
+// by one, around those that were freed there in the last minutes: after an image
+// has been removed, a new one would take several times as long. Other file
+// systems do not know the flag.
+//
+// Source: ioctl_iflags(2); Documentation/filesystems/ext4, "Orlov".
+func spread(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil && flags&topDir == 0 {
+		_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags|topDir)
+	}
+	return nil
 }
 
 // removeLeftover removes the temporary directory path, unless the process that

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"drydock.example/01-chroot/hosttest"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -253,6 +254,29 @@ func TestSecondTriesWhenFirstFails(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// TestLayersLieApart: ext4 is told that layers have nothing to do with each other.
+func TestLayersLieApart(t *testing.T) {
+	dir := t.TempDir()
+	hosttest.Require(t, func() error {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			return err
+		}
+		if st.Type != unix.EXT4_SUPER_MAGIC {
+			return errors.New("needs a TMPDIR on ext4")
+		}
+		return nil
+	})
+	f, err := os.Open(openStore(t, dir).dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS); err != nil || flags&topDir == 0 {
+		t.Errorf("flags %#x, %v: want FS_TOPDIR_FL among them", flags, err)
+	}
+}
 
 func TestNotInTheStore(t *testing.T) {
 	s := openStore(t, scratch(t))
