@@ -93,6 +93,18 @@ func (c *Cgroup) Make(ctx context.Context) error {
 	return nil
 }
 
+// Complete makes the directories that a service manager, which has a hierarchy
+// for itself and knows some controllers, has not made. Undone by
+// [Cgroup.Unmake].
+func (c *Cgroup) Complete(ctx context.Context) error {
+	for _, h := range c.hierarchies {
+		if err := c.makeAll(ctx, h, h.dir); err != nil && !errdefs.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 // makeAll makes dir, after its parents when they are missing.
 func (c *Cgroup) makeAll(ctx context.Context, h hierarchy, dir string) error {
 	why := "the container's cgroup for " + strings.Join(h.Controllers, ", ")
