@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -42,6 +43,10 @@ func redirect(ctx context.Context, ns *os.File, udp, tcp uint16) error {
 	if err != nil {
 		return fmt.Errorf("netlink in the container's namespace: %w", err)
 	}
+	before, err := c.ListTablesOfFamily(table.Family)
+	if err != nil {
+		return fmt.Errorf("tables of the container's namespace: %w", err)
+	}
 	chapter.Call(ctx, "in the container's namespace: a chain for what its own programs send",
 		"sendto(NETLINK_NETFILTER, NFT_MSG_NEWCHAIN %q %q { type nat hook output priority -100 })", table.Name, chain.Name)
 	c.AddTable(table)
@@ -69,7 +74,12 @@ func redirect(ctx context.Context, ns *os.File, udp, tcp uint16) error {
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("lead %s:%d of the container to its name server: %w", Address, port, err)
 	}
-	return forgetFlows(ctx, ns)
+	// Not always, because it is the dearest part: connection tracking has one
+	// table for all namespaces, and it is searched from end to end.
+	if slices.ContainsFunc(before, func(t *nftables.Table) bool { return t.Name == table.Name }) {
+		return forgetFlows(ctx, ns)
+	}
+	return nil
 }
 
 // unredirect takes redirect's table away, if it is there.
