@@ -77,7 +77,6 @@ func init() {
 		return nil
 	}
 	roles["atlas-apparmor"] = func() error { return tryUser(context.Background()) }
-	play()
 }
 
 func TestAtlasUserNamespaceThatIsForbidden(t *testing.T) {

@@ -3,10 +3,8 @@
 package namespaces
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -98,9 +96,5 @@ func benchmarkRoot(b *testing.B) (isolate, root string) {
 	if err := chroot.Build(b.Context(), root, "/bin/true", "/bin/cat"); err != nil {
 		b.Fatal(err)
 	}
-	isolate = filepath.Join(b.TempDir(), "isolate")
-	if out, err := exec.Command("go", "build", "-o", isolate, "./cmd/isolate").CombinedOutput(); err != nil {
-		b.Fatal(fmt.Errorf("%w: %s", err, out))
-	}
-	return isolate, root
+	return isolateProgram(b), root
 }

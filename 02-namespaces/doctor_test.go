@@ -35,7 +35,6 @@ func init() {
 		fmt.Println(checkUser(context.Background()))
 		return nil
 	}
-	play()
 }
 
 // answer compares a result's status and what it found, and wants a cure with part.

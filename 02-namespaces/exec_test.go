@@ -88,15 +88,7 @@ func execIn(t *testing.T, pid int, process *specs.Process, opt Options) (string,
 // this test is none.
 func static(t *testing.T) *os.File {
 	t.Helper()
-	b, err := probe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "init")
-	if err := os.WriteFile(path, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
+	f, err := os.Open(program(t, "probe"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ package namespaces
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,10 +13,7 @@ import (
 
 func TestExplainIsWhatStraceSees(t *testing.T) {
 	root := newRoot(t)
-	isolate := filepath.Join(t.TempDir(), "isolate")
-	if out, err := exec.Command("go", "build", "-o", isolate, "./cmd/isolate").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	isolate := isolateProgram(t)
 	stracetest.Check(t, isolate, "--explain", root, "/bin/probe")
 	stracetest.Check(t, isolate, "--explain", "--user", root, "/bin/probe")
 	profile := filepath.Join(t.TempDir(), "profile.json")

@@ -5,6 +5,7 @@ package namespaces
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -23,29 +24,42 @@ import (
 
 func TestMain(m *testing.M) {
 	Init()
+	play()
 	os.Exit(hosttest.Run(m))
 }
 
-// probe is the static program that the containers of these tests run.
-var probe = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "probe")
+// programs are compiled once: what the containers of these tests run, and isolate.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "programs")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+"/probe", "./internal/probe")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "./internal/probe", "./cmd/isolate")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, &os.PathError{Op: "go build", Path: string(out), Err: err}
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return os.ReadFile(dir + "/probe")
+	return dir, os.Chmod(dir, 0o755)
 })
+
+// program is the path of one of them, which every user may execute.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	hosttest.Require(t, hosttest.Root)
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+// isolateProgram is the path of the chapter's program.
+func isolateProgram(t testing.TB) string { return program(t, "isolate") }
 
 // newRoot makes a root file system that holds the probe.
 func newRoot(t *testing.T) string {
 	t.Helper()
-	hosttest.Require(t, hosttest.Root)
-	b, err := probe()
+	b, err := os.ReadFile(program(t, "probe"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,15 +261,7 @@ func TestUserAndCapabilities(t *testing.T) {
 func TestUserNamespace(t *testing.T) {
 	hosttest.Require(t, hosttest.UserNamespaces)
 	root := newRoot(t)
-	// Root inside is user 100000 outside: the way to the root directory must be open to it.
-	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
-		if st, err := os.Stat(dir); err != nil || st.Mode()&1 == 0 {
-			os.Chmod(dir, 0o755)
-		}
-	}
-	for _, dir := range []string{"proc", "dev", "sys"} {
-		os.Mkdir(filepath.Join(root, dir), 0o755)
-	}
+	openToAll(t, root) // root inside is user 100000 outside
 	spec := NewSpec(root, "probe")
 	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 	spec.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
@@ -440,10 +446,6 @@ func TestConsole(t *testing.T) {
 
 func TestADeadCreatorTakesItsBoundContainerAlong(t *testing.T) {
 	root := newRoot(t)
-	bin := filepath.Join(t.TempDir(), "isolate")
-	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/isolate").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -454,7 +456,7 @@ func TestADeadCreatorTakesItsBoundContainerAlong(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hold.Close()
-	cmd := exec.Command(bin, root, "probe", "wait")
+	cmd := exec.Command(isolateProgram(t), root, "probe", "wait")
 	cmd.Stdin, cmd.Stdout = stdin, w
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -15,10 +15,10 @@ import (
 // namespaces or as a user that the test itself cannot be in.
 const envRole = "NAMESPACES_TEST_ROLE"
 
-// roles are added by the tests' files.
+// roles are added by the init functions of the tests' files.
 var roles = map[string]func() error{}
 
-// play runs a role, before anything else of this binary does, when there is one.
+// play runs a role in place of the tests, when there is one.
 func play() {
 	role, ok := roles[os.Getenv(envRole)]
 	if !ok {

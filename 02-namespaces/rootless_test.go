@@ -19,9 +19,6 @@ import (
 	"drydock.example/01-chroot/hosttest"
 )
 
-// ordinary is a user who exists nowhere but in these tests.
-const ordinary = 42424
-
 // asUser is the command isolate, run by an ordinary user, and a root file
 // system that is his.
 func asUser(t *testing.T, uid uint32) (isolate func(args ...string) *exec.Cmd, root string) {
@@ -34,12 +31,7 @@ func asUser(t *testing.T, uid uint32) (isolate func(args ...string) *exec.Cmd, r
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
-	openToAll(t, dir)
-	bin := filepath.Join(dir, "isolate")
-	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/isolate").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	bin := isolateProgram(t)
 	return func(args ...string) *exec.Cmd {
 		cmd := exec.Command(bin, args...)
 		cmd.Dir = "/"
@@ -64,9 +56,9 @@ func seen(t *testing.T, cmd *exec.Cmd) view {
 func fields(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func TestRootless(t *testing.T) {
-	isolate, root := asUser(t, ordinary)
+	isolate, root := asUser(t, hosttest.Ordinary)
 	v := seen(t, isolate("--hostname", "mine", root, "probe"))
-	if v.UID != 0 || v.GID != 0 || fields(v.UIDMap) != fmt.Sprintf("0 %d 1", ordinary) {
+	if v.UID != 0 || v.GID != 0 || fields(v.UIDMap) != fmt.Sprintf("0 %d 1", hosttest.Ordinary) {
 		t.Errorf("uid %d gid %d map %q", v.UID, v.GID, v.UIDMap)
 	}
 	host := namespacesOf(t, os.Getpid())
@@ -88,8 +80,8 @@ func TestRootless(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(root+"/file", &st); err != nil || st.Uid != ordinary {
-		t.Errorf("the file belongs to %d (%v), want %d", st.Uid, err, ordinary)
+	if err := unix.Stat(root+"/file", &st); err != nil || st.Uid != hosttest.Ordinary {
+		t.Errorf("the file belongs to %d (%v), want %d", st.Uid, err, hosttest.Ordinary)
 	}
 	cmd := isolate(root, "probe", "exit", "7")
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 7 {
@@ -99,7 +91,7 @@ func TestRootless(t *testing.T) {
 
 func TestRootlessTimeNamespace(t *testing.T) {
 	hosttest.Require(t, hosttest.TimeNamespaces)
-	isolate, root := asUser(t, ordinary)
+	isolate, root := asUser(t, hosttest.Ordinary)
 	out, err := isolate("--time", "24h", root, "probe").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "made before the user namespace, with the caller's own privilege: unshare(CLONE_NEWTIME): operation not permitted") {
 		t.Errorf("%v: %s", err, out)
@@ -107,7 +99,7 @@ func TestRootlessTimeNamespace(t *testing.T) {
 }
 
 func TestJoinRootless(t *testing.T) {
-	isolate, root := asUser(t, ordinary)
+	isolate, root := asUser(t, hosttest.Ordinary)
 	cmd := isolate(root, "probe", "wait")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -7,7 +7,9 @@
 //	probe write PATH writes a file and prints the error, if any
 //	probe owner PATH prints the file's owner and group
 //	probe wait       ends when its standard input does
+//	probe read PATH  prints what a file holds, or the error
 //	probe call N A…  makes system call N and prints the error, if any
+//	probe leave PATH leaves all its groups, then reads a file, and prints both
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +43,13 @@ func main() {
 				fmt.Println(err)
 			}
 			fmt.Printf("%d:%d\n", st.Uid, st.Gid)
+			return
+		case "read":
+			fmt.Println(read(os.Args[2]))
+			return
+		case "leave":
+			fmt.Println("setgroups:", syscall.Setgroups(nil))
+			fmt.Println(read(os.Args[2]))
 			return
 		case "call":
 			var n [7]uintptr
@@ -87,4 +97,12 @@ func main() {
 	}
 	view["root"] = root
 	json.NewEncoder(os.Stdout).Encode(view)
+}
+
+func read(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
