@@ -21,7 +21,12 @@ var errBroken = errors.New("the connection broke")
 // Blob opens a blob (end-2). The caller reads it, checks it and closes it. When
 // a connection breaks in the middle, another is made that goes on from there.
 func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	b := &blobReader{ctx: ctx, repo: r, desc: desc}
+	return r.blobFrom(ctx, desc, 0)
+}
+
+// blobFrom is Blob from a place on.
+func (r *Repository) blobFrom(ctx context.Context, desc ocispec.Descriptor, at int64) (io.ReadCloser, error) {
+	b := &blobReader{ctx: ctx, repo: r, desc: desc, at: at}
 	if err := b.open(); err != nil {
 		return nil, fmt.Errorf("blob %s: %w", desc.Digest, err)
 	}

@@ -113,7 +113,7 @@ func (d document) manifest() (ocispec.Manifest, error) {
 		return m, errorf(errdefs.ErrInvalidArgument, "manifest %s: %w", d.digest, err)
 	}
 	if t := m.Config.MediaType; t != ocispec.MediaTypeImageConfig && t != dockerConfig {
-		return m, errorf(errdefs.ErrInvalidArgument, "manifest %s is not an image: its config is of type %q", d.digest, t)
+		return m, errorf(errdefs.ErrInvalidArgument, "manifest %s is not an image: its config is of type %q (an artifact is fetched, and not pulled)", d.digest, t)
 	}
 	if err := d.check(m.Config, "config"); err != nil {
 		return m, err
@@ -130,15 +130,41 @@ func (d document) manifest() (ocispec.Manifest, error) {
 		t, _, _ := strings.Cut(l.MediaType, "+")
 		t = strings.TrimSuffix(t, ".gzip")
 		t = strings.TrimSuffix(t, ".zstd")
-		switch t {
-		case ocispec.MediaTypeImageLayer, dockerLayer:
-		case dockerForeignLayer, "application/vnd.oci.image.layer.nondistributable.v1.tar":
+		switch {
+		case t == ocispec.MediaTypeImageLayer, t == dockerLayer:
+		case isForeign(l):
 			return m, errorf(errdefs.ErrInvalidArgument, "manifest %s: layer %s is not in the registry (%s), as in images of Windows", d.digest, l.Digest, l.MediaType)
 		default:
 			return m, errorf(errdefs.ErrInvalidArgument, "manifest %s: layer %s is of the unknown type %q", d.digest, l.Digest, l.MediaType)
 		}
 	}
 	return m, nil
+}
+
+// blobs returns what a manifest names, the config first, whatever it is a manifest of.
+func (d document) blobs() ([]ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(d.raw, &m); err != nil {
+		return nil, errorf(errdefs.ErrInvalidArgument, "manifest %s: %w", d.digest, err)
+	}
+	all := append([]ocispec.Descriptor{m.Config}, m.Layers...)
+	for _, desc := range all {
+		if err := d.check(desc, "blob"); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// descriptor returns what other documents name this one by.
+func (d document) descriptor() ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.mediaType, Digest: d.digest, Size: int64(len(d.raw))}
+}
+
+// isForeign says whether a layer is not in registries: its licence forbids to
+// give it out, as with those of Windows.
+func isForeign(desc ocispec.Descriptor) bool {
+	return strings.HasPrefix(desc.MediaType, dockerForeignLayer) || strings.HasPrefix(desc.MediaType, "application/vnd.oci.image.layer.nondistributable.v1.tar")
 }
 
 // check refuses a descriptor that cannot be followed.

@@ -93,19 +93,8 @@ func (s *Store) pull(ctx context.Context, repo *Repository, ref reference.Named,
 	// Manifest: of an index, the one for the platform.
 	doc := top
 	if top.isIndex() {
-		manifests, err := top.index()
-		if err != nil {
-			return Image{}, err
-		}
-		desc, err := choosePlatform(manifests, platform)
-		if err != nil {
-			return Image{}, fmt.Errorf("%s: %w", Familiar(ref), err)
-		}
-		if doc, err = repo.document(ctx, desc.Digest.String()); err != nil {
+		if doc, err = repo.choose(ctx, top, platform); err != nil {
 			return Image{}, pullError(ref, err)
-		}
-		if err := checkSize(desc, doc.raw); err != nil {
-			return Image{}, err
 		}
 	}
 	m, err := doc.manifest()

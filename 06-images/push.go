@@ -84,11 +84,17 @@ func (s *Store) Push(ctx context.Context, name string, opt PushOptions) (digest.
 			progress(Progress{ID: id, Status: "Preparing"})
 		}
 		group.Go(func() error {
-			return s.pushBlob(groupCtx, repo, desc, sources[desc.Digest], opt.Chunk, func(p Progress) {
+			f, err := s.content.Open(desc.Digest)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			u := &blobUpload{repo: repo, desc: desc, chunk: opt.Chunk, progress: func(p Progress) {
 				if p.ID = id; id != "" {
 					progress(p)
 				}
-			})
+			}}
+			return u.run(groupCtx, sources[desc.Digest], fileSource(f, desc.Size))
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -149,41 +155,6 @@ func (s *Store) mountSources(to reference.Named, blobs []ocispec.Descriptor) (mo
 	return sources, err
 }
 
-// pushBlob makes the registry have a blob in the repository, by the cheapest
-// way that there is.
-func (s *Store) pushBlob(ctx context.Context, repo *Repository, desc ocispec.Descriptor, sources []string, chunk int64, progress func(Progress)) error {
-	has, err := repo.has(ctx, desc.Digest)
-	if err != nil {
-		return err
-	}
-	if has {
-		progress(Progress{Status: "Layer already exists"})
-		return nil
-	}
-	// An upload that was begun because a mount was refused is as good as any.
-	u := &blobUpload{repo: repo, desc: desc, chunk: chunk, progress: progress}
-	for _, from := range sources {
-		mounted, err := u.start(ctx, from)
-		if err != nil {
-			return err
-		}
-		if mounted {
-			progress(Progress{Status: "Mounted from " + from})
-			return nil
-		}
-	}
-	f, err := s.content.Open(desc.Digest)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := u.send(ctx, f); err != nil {
-		return fmt.Errorf("blob %s: %w", desc.Digest, err)
-	}
-	progress(Progress{Status: "Pushed"})
-	return nil
-}
-
 // has asks whether the repository has a blob.
 func (r *Repository) has(ctx context.Context, d digest.Digest) (bool, error) {
 	_, err := r.BlobSize(ctx, d)
@@ -194,6 +165,8 @@ func (r *Repository) has(ctx context.Context, d digest.Digest) (bool, error) {
 }
 
 // putManifest gives the registry a manifest, under a tag or its digest (end-7).
+// A registry that does not know of subjects is given the list of those that
+// refer to one as well.
 func (r *Repository) putManifest(ctx context.Context, id string, doc document) error {
 	resp, err := r.do(ctx, call{
 		method: http.MethodPut,
@@ -209,6 +182,9 @@ func (r *Repository) putManifest(ctx context.Context, id string, doc document) e
 	resp.Body.Close()
 	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && strings.HasPrefix(got, doc.digest.Algorithm().String()+":") && got != doc.digest.String() {
 		return errorf(errdefs.ErrDataLoss, "the registry has stored the manifest %s as %s", doc.digest, got)
+	}
+	if resp.Header.Get("OCI-Subject") == "" {
+		return r.addReferrer(ctx, doc)
 	}
 	return nil
 }

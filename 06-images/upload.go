@@ -30,6 +30,34 @@ type blobUpload struct {
 	done     bool     // it has all of them, although its answer got lost
 }
 
+// run makes the registry have the blob, by the cheapest way that there is.
+func (u *blobUpload) run(ctx context.Context, mountFrom []string, from source) error {
+	has, err := u.repo.has(ctx, u.desc.Digest)
+	if err != nil {
+		return err
+	}
+	if has {
+		u.progress(Progress{Status: "Layer already exists"})
+		return nil
+	}
+	// An upload that was begun because a mount was refused is as good as any.
+	for _, repository := range mountFrom {
+		mounted, err := u.start(ctx, repository)
+		if err != nil {
+			return err
+		}
+		if mounted {
+			u.progress(Progress{Status: "Mounted from " + repository})
+			return nil
+		}
+	}
+	if err := u.send(ctx, from); err != nil {
+		return fmt.Errorf("blob %s: %w", u.desc.Digest, err)
+	}
+	u.progress(Progress{Status: "Pushed"})
+	return nil
+}
+
 // start begins the upload (end-4a). Where from names a repository, the registry
 // is asked to take the blob from there instead (end-11), and may do so.
 func (u *blobUpload) start(ctx context.Context, from string) (mounted bool, err error) {
@@ -67,13 +95,24 @@ func (u *blobUpload) follow(resp *http.Response) error {
 	return nil
 }
 
-// send sends the blob in f. After a break it asks how far the registry got and
+// source gives the bytes of a blob from a place on. They may come from a file, or
+// from another registry.
+type source func(at int64) (io.ReadCloser, error)
+
+// fileSource is a blob in a file.
+func fileSource(f io.ReaderAt, size int64) source {
+	return func(at int64) (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(f, at, size-at)), nil
+	}
+}
+
+// send sends the blob. After a break it asks how far the registry got and
 // goes on there, and begins again where the registry knows no more.
-func (u *blobUpload) send(ctx context.Context, f io.ReaderAt) error {
+func (u *blobUpload) send(ctx context.Context, from source) error {
 	failures := 0
 	for {
 		start := u.at
-		err := u.sendRest(ctx, f)
+		err := u.sendRest(ctx, from)
 		if err == nil || !transient(err) {
 			return err
 		}
@@ -90,14 +129,14 @@ func (u *blobUpload) send(ctx context.Context, f io.ReaderAt) error {
 }
 
 // sendRest sends what the registry does not have yet.
-func (u *blobUpload) sendRest(ctx context.Context, f io.ReaderAt) error {
+func (u *blobUpload) sendRest(ctx context.Context, from source) error {
 	if u.location == nil {
 		if mounted, err := u.start(ctx, ""); mounted || err != nil {
 			return err
 		}
 	}
 	for u.chunk > 0 && u.desc.Size-u.at > u.chunk {
-		resp, err := u.part(ctx, f, http.MethodPatch, *u.location, u.at+u.chunk)
+		resp, err := u.part(ctx, from, http.MethodPatch, *u.location, u.at+u.chunk)
 		if err != nil {
 			return err
 		}
@@ -111,7 +150,7 @@ func (u *blobUpload) sendRest(ctx context.Context, f io.ReaderAt) error {
 	query := to.Query() // the registry may keep its own notes there
 	query.Set("digest", u.desc.Digest.String())
 	to.RawQuery = query.Encode()
-	resp, err := u.part(ctx, f, http.MethodPut, to, u.desc.Size)
+	resp, err := u.part(ctx, from, http.MethodPut, to, u.desc.Size)
 	if err != nil {
 		return err
 	}
@@ -121,7 +160,7 @@ func (u *blobUpload) sendRest(ctx context.Context, f io.ReaderAt) error {
 
 // part sends the bytes from u.at to end, not included. It is not repeated
 // as it is: after a break the registry may have some of them.
-func (u *blobUpload) part(ctx context.Context, f io.ReaderAt, method string, to url.URL, end int64) (*http.Response, error) {
+func (u *blobUpload) part(ctx context.Context, from source, method string, to url.URL, end int64) (*http.Response, error) {
 	size := end - u.at
 	c := call{
 		method: method,
@@ -130,7 +169,11 @@ func (u *blobUpload) part(ctx context.Context, f io.ReaderAt, method string, to 
 		size:   size,
 		accept: []int{http.StatusAccepted, http.StatusCreated, http.StatusNoContent},
 		body: func() (io.Reader, error) {
-			return &sending{r: io.NewSectionReader(f, u.at, size), from: u.at, total: u.desc.Size, progress: u.progress}, nil
+			r, err := from(u.at)
+			if err != nil {
+				return nil, err
+			}
+			return &sending{r: io.LimitReader(r, size), Closer: r, from: u.at, total: u.desc.Size, progress: u.progress}, nil
 		},
 	}
 	if size == 0 {
@@ -171,8 +214,9 @@ func (u *blobUpload) resume(ctx context.Context) error {
 }
 
 // sending is the body of a request that tells how far it is, ten times a second
-// at most.
+// at most. The HTTP client closes it.
 type sending struct {
+	io.Closer
 	r        io.Reader
 	from     int64
 	total    int64
