@@ -108,7 +108,11 @@ func connect(ctx context.Context, path, host string, schemes []string, opt Conne
 			client: client,
 			auth:   &authorizer{credentials: opt.Credentials, scopes: scopes, client: client},
 		}
-		if err = r.ping(ctx); err == nil {
+		err = r.ping(ctx)
+		if busy, ok := errors.AsType[*StatusError](err); ok && transient(busy) && pause(ctx, delay(1, busy)) == nil {
+			_, err = retry(ctx, func() (struct{}, error) { return struct{}{}, r.ping(ctx) })
+		}
+		if err == nil {
 			return r, nil
 		}
 		_, answered := errors.AsType[*StatusError](err)
@@ -195,12 +199,14 @@ func (r *Repository) do(ctx context.Context, c call) (*http.Response, error) {
 func (r *Repository) once(ctx context.Context, c call) (*http.Response, error) {
 	used := r.auth.authorization()
 	resp, err := r.send(ctx, c, used)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized && r.isHere(resp.Request.URL) {
-		// Asked for the first time, or a token has expired on the way.
+	// Asked for the first time, or a token has expired on the way. With a token
+	// for few requests, others may have used up the new one meanwhile.
+	for n := 1; n < attempts && err == nil && resp.StatusCode == http.StatusUnauthorized && r.isHere(resp.Request.URL); n++ {
 		err = r.auth.answer(ctx, resp, used)
 		resp.Body.Close()
 		if err == nil {
-			resp, err = r.send(ctx, c, r.auth.authorization())
+			used = r.auth.authorization()
+			resp, err = r.send(ctx, c, used)
 		}
 	}
 	if err != nil {
