@@ -302,6 +302,15 @@ func (r *Repository) Resolve(ctx context.Context, tag string) (digest.Digest, er
 	return d, nil
 }
 
+// Descriptor fetches a manifest or an index, and returns what others name it by.
+func (r *Repository) Descriptor(ctx context.Context, id string) (ocispec.Descriptor, error) {
+	doc, err := r.document(ctx, id)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("manifest %s: %w", id, err)
+	}
+	return doc.descriptor(), nil
+}
+
 // document fetches a manifest or an index, and finds out which it is.
 func (r *Repository) document(ctx context.Context, id string) (document, error) {
 	mediaType, raw, err := r.Manifest(ctx, id)

@@ -1,0 +1,316 @@
+//go:build linux
+
+package images
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"drydock.example/01-chroot/hosttest"
+)
+
+// The test binary under this name pulls $1 into the store in $2, and says when
+// it begins and that it is done.
+const pullProcess = "pull process"
+
+func init() {
+	if os.Args[0] != pullProcess {
+		return
+	}
+	err := func() error {
+		db, err := OpenDB(filepath.Join(os.Args[2], "images.db"))
+		if err != nil {
+			return err
+		}
+		s, err := Open(os.Args[2], db)
+		if err != nil {
+			return err
+		}
+		fmt.Println("begin")
+		if _, err := s.Pull(context.Background(), os.Args[1], PullOptions{}); err != nil {
+			return err
+		}
+		fmt.Println("done")
+		return nil
+	}()
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// pullAndKill starts a puller and kills it some time after it has begun; 0
+// lets it come to its end, and returns how long that took.
+func pullAndKill(name, dir string, after time.Duration) (took time.Duration, done bool, err error) {
+	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{pullProcess, name, dir}}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, false, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, false, err
+	}
+	lines := bufio.NewScanner(out)
+	var first, last string
+	if lines.Scan() {
+		first, last = lines.Text(), lines.Text()
+	}
+	began := time.Now()
+	if after > 0 {
+		timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended
+		defer timer.Stop()
+	}
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	took = time.Since(began)
+	werr := cmd.Wait()
+	if first != "begin" || werr != nil && cmd.ProcessState.Sys().(interface{ Signaled() bool }).Signaled() == false {
+		return took, false, fmt.Errorf("the puller says %q and %q: %w", first, last, werr)
+	}
+	return took, last == "done", nil
+}
+
+// kills is how often a pull is killed.
+const kills = 200
+
+// A pull that is killed with SIGKILL at any moment leaves a store that is whole:
+// each blob is what its digest says, each layer has all of its files, each
+// image has all of its layers. The next pull goes on with what is there.
+func TestKilledPulls(t *testing.T) {
+	t.Parallel()
+	hosttest.Require(t, hosttest.Root)
+	r := newRegistry(t)
+	files := map[digest.Digest]string{} // diff ID → what its file has
+	var layers []layer
+	for i, content := range []string{noise(200_000), noise(100_000), "small"} {
+		l := gzipLayer(t, "file", content)
+		if i == 1 {
+			l = zstdLayer(t, "file", content)
+		}
+		layers = append(layers, l)
+		files[l.diffID()] = content
+	}
+	r.put("demo", "1", layers...)
+	name := r.host + "/demo:1"
+
+	whole := t.TempDir()
+	took, done, err := pullAndKill(name, whole, 0)
+	if err != nil || !done {
+		t.Fatal(done, err)
+	}
+	var killed, finished atomic.Int64
+	var workers sync.WaitGroup
+	const parallel = 4
+	for range parallel {
+		dir := t.TempDir()
+		workers.Go(func() {
+			whole := took
+			for range kills / parallel {
+				took, done, err := pullAndKill(name, dir, 1+rand.N(whole))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if done {
+					whole = took // of a machine that has less to do by now
+					finished.Add(1)
+				} else {
+					killed.Add(1)
+				}
+				if err := checkStore(dir, name, files); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if _, done, err := pullAndKill(name, dir, 0); err != nil || !done {
+				t.Error("the pull after the last kill:", err)
+			}
+			if err := checkStore(dir, name, files); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("%d pulls were killed, %d were faster", killed.Load(), finished.Load())
+	if killed.Load() < kills/4 {
+		t.Errorf("only %d of %d pulls were killed", killed.Load(), kills)
+	}
+}
+
+// checkStore opens a store as the next process would, checks all that it has,
+// and removes the image if it is there, so that the next pull has work.
+func checkStore(dir, name string, files map[digest.Digest]string) (err error) {
+	db, err := OpenDB(filepath.Join(dir, "images.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	s, err := Open(dir, db)
+	if err != nil {
+		return err
+	}
+	blobs, err := s.content.List()
+	if err != nil {
+		return err
+	}
+	for _, d := range blobs {
+		if err := s.content.Check(d); err != nil {
+			return err
+		}
+	}
+	diffIDs, err := s.layers.List()
+	if err != nil {
+		return err
+	}
+	for _, d := range diffIDs {
+		lower, err := s.layers.Lower([]digest.Digest{d})
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(lower[0], "file"))
+		if err != nil || string(b) != files[d] {
+			return fmt.Errorf("layer %s has %d bytes of %d: %w", d, len(b), len(files[d]), err)
+		}
+	}
+	img, err := s.Get(name)
+	if errdefs.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, d := range img.DiffIDs {
+		if !s.layers.Has(d) {
+			return fmt.Errorf("the image lacks the layer %s", d)
+		}
+	}
+	_, _, err = s.Remove(context.Background(), name, true)
+	return err
+}
+
+// A disk that is full at any moment of the pull: the error says so, nothing half
+// stays, and with room the next pull succeeds.
+func TestPullWithoutRoom(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	r := newRegistry(t)
+	r.put("demo", "1", gzipLayer(t, "a", noise(1_000_000)), gzipLayer(t, "b", noise(500_000)), gzipLayer(t, "c", "c"))
+	failed := 0
+	for size := 256 << 10; ; size += 192 << 10 {
+		dir := t.TempDir()
+		mount := func(flags uintptr, size int) {
+			t.Helper()
+			if err := unix.Mount("tmpfs", dir, "tmpfs", flags, fmt.Sprintf("size=%d", size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mount(0, size)
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		s := openStoreIn(t, dir)
+		_, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{})
+		wantComplete(t, s)
+		wantNoTemporaries(t, dir)
+		if err == nil {
+			break
+		}
+		failed++
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("%d bytes: %v; want no space left on device", size, err)
+		}
+		if all, err := s.List(); err != nil || len(all) != 0 {
+			t.Errorf("%d bytes: %d images, %v", size, len(all), err)
+		}
+		mount(unix.MS_REMOUNT, 64<<20)
+		if _, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{}); err != nil {
+			t.Errorf("%d bytes, and then 64 MiB: %v", size, err)
+		}
+		wantComplete(t, s)
+	}
+	t.Logf("%d sizes were too small", failed)
+	if failed < 5 {
+		t.Errorf("only %d sizes were too small", failed)
+	}
+}
+
+// A layer bomb: a small blob that fills the disk when it is unpacked. Whoever
+// inflates it to a file finds out when nothing else can be written.
+func TestLayerBomb(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	bomb := gzipLayer(t, "zeros", string(make([]byte, 64<<20)))
+	if len(bomb.blob) > 1<<20 {
+		t.Fatalf("the bomb has %d bytes", len(bomb.blob))
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	free := func() int64 {
+		t.Helper()
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		return int64(st.Bavail) * st.Bsize
+	}
+
+	// The naive way.
+	plain, err := decompress(bytes.NewReader(bomb.blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	naive, err := os.Create(filepath.Join(dir, "layer.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(naive, plain); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the bomb did not go off: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "neighbour"), make([]byte, 8192), 0o644); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("a neighbour writes: %v; want that the disk is full", err)
+	}
+	for _, name := range []string{"layer.tar", "neighbour"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	naive.Close()
+
+	// Ours.
+	r := newRegistry(t)
+	r.put("bomb", "1", bomb)
+	store := filepath.Join(dir, "store")
+	s := openStoreIn(t, store)
+	least := free()
+	before := least
+	_, err = s.Pull(t.Context(), r.host+"/bomb:1", PullOptions{Progress: func(Progress) { least = min(least, free()) }})
+	wantError(t, err, "67108864 bytes", "are free")
+	wantNothing(t, s, store)
+	if least < before-2<<20 {
+		t.Errorf("of %d free bytes %d were left meanwhile", before, least)
+	}
+}
