@@ -100,11 +100,14 @@ type options struct {
 
 // cgroupOf is the cgroup of a name. A relative path begins beside this
 // process's own, which is all that an ordinary user has.
-func cgroupOf(name string) string {
-	if os.Geteuid() != 0 {
-		return name
+func cgroupOf(name string) (string, error) {
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+		return "", fmt.Errorf("name %q: give one part of a path, as in box", name)
 	}
-	return parent + "/" + name
+	if os.Geteuid() != 0 {
+		return name, nil
+	}
+	return parent + "/" + name, nil
 }
 
 // parent is where root's are.
@@ -115,9 +118,6 @@ const cpuPeriod = 100000 // µs
 // resources turns the flags into the specification's terms.
 func (o options) resources() (*specs.LinuxResources, error) {
 	r := &specs.LinuxResources{}
-	if strings.Contains(o.name, "/") {
-		return nil, fmt.Errorf("--name %s: a name has no slash", o.name)
-	}
 	if o.memory != "" {
 		n, err := units.RAMInBytes(o.memory)
 		if err != nil {
@@ -172,12 +172,16 @@ func run(ctx context.Context, o options, args []string) (status int, err error) 
 	if err != nil {
 		return 125, err
 	}
+	path, err := cgroupOf(o.name)
+	if err != nil {
+		return 125, err
+	}
 	root, remove, err := o.rootfs(ctx)
 	if err != nil {
 		return 125, err
 	}
 	defer remove()
-	cgroup, err := cgroups.Create(ctx, cgroupOf(o.name), r)
+	cgroup, err := cgroups.Create(ctx, path, r)
 	if err != nil {
 		return 125, err
 	}

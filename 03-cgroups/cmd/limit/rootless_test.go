@@ -91,7 +91,7 @@ func TestAnOrdinaryUsersLimit(t *testing.T) {
 	}{
 		{[]string{"--pids", "20", "--name", "box", "sh", "-c", "id -u; exit 7"}, "0\n", 7},
 		{[]string{"-m", "32m", "--name", "box", "tail", "/dev/zero"}, "limit: out of memory: the kernel killed 1\n", 137},
-		{[]string{"--pids", "1", "--name", "box", "sh", "-c", "true & true"}, "Cannot fork\n", 2},
+		{[]string{"--pids", "1", "--name", "box", "sh", "-c", "while :; do true & done"}, "Cannot fork\n", 2},
 		{[]string{"stat"}, "limit: stat without a name shows all of root's: give names\n", 1},
 		{[]string{"stat", "box"}, "limit: no cgroup box\n", 1},
 	} {

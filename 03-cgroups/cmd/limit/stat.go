@@ -73,7 +73,11 @@ func readings(names []string) ([]reading, error) {
 	}
 	var rs []reading
 	for _, name := range names {
-		c, err := cgroups.Load(cgroupOf(name))
+		path, err := cgroupOf(name)
+		if err != nil {
+			return nil, err
+		}
+		c, err := cgroups.Load(path)
 		if err == nil {
 			r := reading{name: name, at: time.Now(), pressure: "not measured"}
 			if r.stats, err = c.Stats(); err == nil {
