@@ -155,6 +155,9 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error
 	if err != nil {
 		return nil, err
 	}
+	if err := checkLinux(spec); err != nil {
+		return nil, err
+	}
 	s := newSetup(spec, opt)
 	s.Seccomp = newFilter(spec.Linux.Seccomp)
 	if s.trees, err = openSources(ctx, spec, p); err != nil {

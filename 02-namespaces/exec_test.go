@@ -289,6 +289,7 @@ func TestJoinByPath(t *testing.T) {
 		}
 		if slices.Contains(shared, "mount") {
 			second.Mounts, second.Linux.ReadonlyPaths, second.Linux.MaskedPaths = nil, nil, nil
+			second.Linux.UIDMappings, second.Linux.GIDMappings = nil, nil
 			second.Root.Path = "/"
 			second.Linux.Namespaces = slices.DeleteFunc(second.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.UserNamespace })
 		}

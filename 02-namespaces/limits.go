@@ -25,7 +25,12 @@ var rlimits = map[string]int{
 
 // setLimits sets the limits of the process itself: what its children inherit.
 func setLimits(p *initProcess) error {
+	set := map[string]bool{}
 	for _, l := range p.Process.Rlimits {
+		if set[l.Type] {
+			return fmt.Errorf("process.rlimits: %s stands there twice: name each once", l.Type)
+		}
+		set[l.Type] = true
 		resource, ok := rlimits[l.Type]
 		if !ok {
 			return fmt.Errorf("process.rlimits: %q is no resource of getrlimit(2)", l.Type)

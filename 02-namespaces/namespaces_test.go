@@ -526,9 +526,44 @@ func TestBadSpecs(t *testing.T) {
 		"mount source": {func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "/nosuch", Options: []string{"bind"}})
 		}, "container init: mounts: mount /nosuch (bind) on /x: open_tree /nosuch: no such file or directory"},
-		"file system":  {func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "nosuchfs"}) }, "container init: mounts: mount none (nosuchfs) on /x: fsopen nosuchfs: no such device"},
-		"mount option": {func(s *specs.Spec) { s.Mounts[1].Options = append(s.Mounts[1].Options, "colour=red") }, `container init: mounts: mount tmpfs (tmpfs) on /dev: option "colour=red": invalid argument (tmpfs: Unknown parameter 'colour')`},
-		"sysctl":       {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"../../etc/passwd": "x"} }, `container init: sysctl: open /proc/sys/.etc.passwd: no such file or directory`},
+		"file system":       {func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "nosuchfs"}) }, "container init: mounts: mount none (nosuchfs) on /x: fsopen nosuchfs: no such device"},
+		"mount option":      {func(s *specs.Spec) { s.Mounts[1].Options = append(s.Mounts[1].Options, "colour=red") }, `container init: mounts: mount tmpfs (tmpfs) on /dev: option "colour=red": invalid argument (tmpfs: Unknown parameter 'colour')`},
+		"sysctl":            {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"../../etc/passwd": "x"} }, `linux.sysctl: ../../etc/passwd is the whole machine's: no namespace has it`},
+		"the host's sysctl": {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.panic": "1"} }, `linux.sysctl: kernel.panic is the whole machine's: no namespace has it`},
+		"the host's network": {func(s *specs.Spec) {
+			s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "1"}
+			without(s, specs.NetworkNamespace)
+		}, "linux.sysctl: net.ipv4.ip_forward would change the host without a network namespace: add one to linux.namespaces"},
+		"sysctl's value":    {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "maybe"} }, `container init: sysctl: write "maybe" to /proc/sys/net/ipv4/ip_forward: invalid argument`},
+		"the host's mounts": {func(s *specs.Spec) { without(s, specs.MountNamespace) }, "mounts, linux.maskedPaths and linux.readonlyPaths without a mount namespace would be made on the host: add one to linux.namespaces"},
+		"the host's clocks": {func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1}} }, "linux.timeOffsets without a time namespace: add one to linux.namespaces"},
+		"clock": {func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
+			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"realtime": {Secs: 1}}
+		}, `linux.timeOffsets: clock "realtime" is none of boottime, monotonic`},
+		"the host's users": {func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}} }, "linux.uidMappings and linux.gidMappings without a user namespace: add one to linux.namespaces"},
+		"domain name":      {func(s *specs.Spec) { s.Domainname = strings.Repeat("x", 65) }, `container init: host name: set "` + strings.Repeat("x", 65) + `": setdomainname: invalid argument`},
+		"host name":        {func(s *specs.Spec) { s.Hostname = strings.Repeat("x", 65) }, `container init: host name: set "` + strings.Repeat("x", 65) + `": sethostname: invalid argument`},
+		"no root":          {func(s *specs.Spec) { s.Root = nil }, "root.path is not absolute: name the directory of the root file system from / on"},
+		"no process":       {func(s *specs.Spec) { s.Process = nil }, "process.args is empty: name the program to run"},
+		"no section":       {func(s *specs.Spec) { s.Linux = nil }, "linux is missing: a container of this kernel needs that section"},
+		"mount target":     {func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Type: "tmpfs"}) }, "mounts[6]: destination is empty: name a path in the container"},
+		"masked path":      {func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"proc/kcore"} }, `linux.maskedPaths: "proc/kcore" is not absolute: give it from / on, as seen inside`},
+		"read-only path":   {func(s *specs.Spec) { s.Linux.ReadonlyPaths = []string{"bin"} }, `linux.readonlyPaths: "bin" is not absolute: give it from / on, as seen inside`},
+		"device":           {func(s *specs.Spec) { s.Linux.Devices = []specs.LinuxDevice{{Path: "x", Type: "c"}} }, `linux.devices: "x" is not absolute: give it from / on, as seen inside`},
+		"device type":      {func(s *specs.Spec) { s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "d"}} }, `container init: devices: /dev/x: type "d" is none of c, u, b, p`},
+		"device number":    {func(s *specs.Spec) { s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/null", Type: "c", Major: 9}} }, "container init: devices: /dev/null: something else is there already (mode 020666, device 1:3)"},
+		"propagation":      {func(s *specs.Spec) { s.Linux.RootfsPropagation = "public" }, `linux.rootfsPropagation "public" is none of private, slave, shared, unbindable`},
+		"rlimit twice": {func(s *specs.Spec) {
+			s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE"}, {Type: "RLIMIT_CORE"}}
+		}, "container init: limits: process.rlimits: RLIMIT_CORE stands there twice: name each once"},
+		"soft above hard": {func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 2, Hard: 1}} }, "container init: limits: process.rlimits: RLIMIT_CORE: soft limit 2 is above hard limit 1"},
+		"oom score":       {func(s *specs.Spec) { n := 5000; s.Process.OOMScoreAdj = &n }, `container init: limits: write "5000" to /proc/self/oom_score_adj: invalid argument`},
+		"scheduler":       {func(s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{Policy: "SCHED_X"} }, `container init: scheduling: process.scheduler: policy "SCHED_X" is none of sched_setattr(2)`},
+		"I/O priority":    {func(s *specs.Spec) { s.Process.IOPriority = &specs.LinuxIOPriority{Class: "X"} }, `container init: scheduling: process.ioPriority.class "X": want IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE`},
+		"personality":     {func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "SUN"} }, `container init: personality: linux.personality.domain "SUN": want LINUX or LINUX32`},
+		"memory policy":   {func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "X"} }, `container init: memory policy: linux.memoryPolicy.mode "X" is none of set_mempolicy(2)`},
+		"effective set":   {func(s *specs.Spec) { s.Process.Capabilities.Effective = []string{"CAP_X"} }, `container init: capabilities: process.capabilities: "CAP_X" is no capability: they are written like CAP_NET_ADMIN`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := NewSpec(root, "probe")

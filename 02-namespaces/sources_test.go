@@ -20,7 +20,7 @@ import (
 // one: not every file system maps owners, and this one does from Linux 6.3 on.
 func ownedBy(t *testing.T, owners ...int) string {
 	t.Helper()
-	hosttest.Require(t, hosttest.UserNamespaces, hosttest.Kernel(6, 3))
+	hosttest.Require(t, hosttest.Root, hosttest.UserNamespaces, hosttest.Kernel(6, 3))
 	dir := t.TempDir()
 	for _, at := range []string{dir, filepath.Join(dir, "below")} {
 		if err := os.MkdirAll(at, 0o755); err != nil {
