@@ -137,6 +137,7 @@ func (c *copier) collect(ctx context.Context, doc document) error {
 		if err != nil {
 			return err
 		}
+		doc.digest = desc.Digest // by the algorithm by which it is named there
 		if err := c.collect(ctx, doc); err != nil {
 			return err
 		}

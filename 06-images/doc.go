@@ -28,6 +28,8 @@
 //	flat.go       a root file system in a tar: import and export
 //	history.go    by which steps an image was made
 //	push.go       a pull backwards, of what the registry lacks (upload.go: one blob)
+//	copy.go       from one registry to another, nothing unpacked
+//	referrers.go  what refers to an image (artifact.go: what is no image)
 //	progress.go   lines for a person
 //
 // The other side, a registry, is package registry.

@@ -54,7 +54,7 @@ func newRegistry(t testing.TB) *testRegistry {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	app := handlers.NewApp(ctx, &configuration.Configuration{
-		Storage: configuration.Storage{"inmemory": nil},
+		Storage: configuration.Storage{"inmemory": nil, "delete": {"enabled": true}},
 		Catalog: configuration.Catalog{MaxEntries: 100},
 	})
 	r := &testRegistry{t: t}

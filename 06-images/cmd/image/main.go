@@ -37,7 +37,7 @@ var root, config string
 
 func main() {
 	namespaces.Init()
-	commands := []command{pull, push, list, tree, inspect, history, tag, remove, prune, create, save, load, importRoot, export, serve, run}
+	commands := []command{pull, push, copyImage, attach, referrers, fetch, deleteImage, list, tree, inspect, history, tag, remove, prune, create, save, load, importRoot, export, serve, run}
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")
 	flags.StringVar(&root, "root", "/var/lib/drydock-image", "the `directory` of the image store")
