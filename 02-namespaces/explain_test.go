@@ -26,3 +26,13 @@ func TestExplainIsWhatStraceSees(t *testing.T) {
 	p := running(t, NewSpec(root, "probe"))
 	stracetest.Check(t, isolate, "--explain", "--join", itoa(p.Pid), "/bin/probe")
 }
+
+func TestWhatOthersAskTheKernel(t *testing.T) {
+	root := newRoot(t)
+	stracetest.Table(t, "README.md", func(t *testing.T, name string) []string {
+		if name == "isolate" {
+			return []string{isolateProgram(t), root, "probe", "exit", "0"}
+		}
+		return stracetest.Runtime(t, name, program(t, "probe"), "exit", "0")
+	})
+}
