@@ -13,17 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaults are the attributes with which the kernel makes a new file in the
-// tree. What an entry wants the same way costs no call.
-type defaults struct {
+// attributes gives new files of the tree what their entries say. It knows with
+// which attributes the kernel makes a file: what an entry wants the same way
+// costs no call.
+type attributes struct {
 	uid, gid  int
 	umask     uint32
 	exactMode bool // the mode that open(2) set is not to be trusted
+	owners    Owners
 }
 
-// newDefaults looks at the process and at the tree's root.
-func newDefaults(t *tree) defaults {
-	d := defaults{uid: os.Geteuid(), gid: os.Getegid(), umask: umask()}
+// newAttributes looks at the process and at the tree's root.
+func newAttributes(t *tree) attributes {
+	d := attributes{uid: os.Geteuid(), gid: os.Getegid(), umask: umask(), owners: t.owners}
 	var st unix.Stat_t
 	inherits := unix.Fstatat(t.fd, "", &st, unix.AT_EMPTY_PATH) != nil || st.Mode&unix.S_ISGID != 0
 	if _, err := unix.Getxattr(t.real, "system.posix_acl_default", nil); inherits || err == nil {
@@ -51,22 +53,24 @@ func umask() uint32 {
 // apply gives the file behind fd the attributes in h. The order matters:
 // chown(2) clears set-user-ID bits and file capabilities, and everything
 // changes the times.
-func (d defaults) apply(fd int, h *tar.Header) error {
-	if h.Uid != d.uid || h.Gid != d.gid {
-		if err := unix.Fchownat(fd, "", h.Uid, h.Gid, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return &os.PathError{Op: fmt.Sprintf("chown %d:%d", h.Uid, h.Gid), Path: h.Name, Err: err}
-		}
+func (d attributes) apply(fd int, h *tar.Header) error {
+	if err := d.chown(fd, h); err != nil {
+		return err
 	}
 	for record, value := range h.PAXRecords {
 		name, ok := strings.CutPrefix(record, xattrRecord)
 		if !ok || isOverlayXattr(name) {
 			continue
 		}
-		err := unix.Setxattr(self(fd), name, []byte(value), 0)
+		value, err := d.owners.translate(name, value, onDisk)
+		if err != nil {
+			return err
+		}
+		err = unix.Setxattr(self(fd), name, []byte(value), 0)
 		// What this file system cannot keep, or the kernel allows on files and
-		// directories only (user.*), is not worth a container that does not
-		// start: tar and Docker see it alike.
-		lost := errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user.")
+		// directories only (user.*), or to root of the host only, is not worth a
+		// container that does not start: tar and Docker see it alike.
+		lost := errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) && (strings.HasPrefix(name, "user.") || inUserNamespace())
 		if err != nil && !lost {
 			return &os.PathError{Op: "setxattr " + name, Path: h.Name, Err: err}
 		}
@@ -83,6 +87,29 @@ func (d defaults) apply(fd int, h *tar.Header) error {
 	}
 	if err := utimes(fd, atime, h.ModTime); err != nil {
 		return &os.PathError{Op: "utimensat", Path: h.Name, Err: err}
+	}
+	return nil
+}
+
+// chown gives the file behind fd its owners.
+func (d attributes) chown(fd int, h *tar.Header) error {
+	uid, err := onDisk(d.owners.UIDs, h.Uid)
+	if err != nil {
+		return fmt.Errorf("owner: %w", err)
+	}
+	gid, err := onDisk(d.owners.GIDs, h.Gid)
+	if err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	if uid == d.uid && gid == d.gid {
+		return nil
+	}
+	err = unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.EINVAL) && inUserNamespace() {
+		return fmt.Errorf("chown %d:%d: this user namespace has no such id: give the user more in /etc/subuid and /etc/subgid, and map them: %w", uid, gid, err)
+	}
+	if err != nil {
+		return &os.PathError{Op: fmt.Sprintf("chown %d:%d", uid, gid), Path: h.Name, Err: err}
 	}
 	return nil
 }

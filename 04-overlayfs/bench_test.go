@@ -138,7 +138,7 @@ func BenchmarkMount(b *testing.B) {
 		lower = append(lower, mkdirs(b, dir, fmt.Sprintf("%064d/diff", i))...)
 	}
 	d := mkdirs(b, dir, "upper", "work", "m")
-	o := &overlay{lower: lower, upper: d[0], work: d[1], options: layerOptions}
+	o := &overlay{lower: lower, upper: d[0], work: d[1], options: layerOptions()}
 	for name, mount := range map[string]func(context.Context, string) error{"layer by layer": o.fsmount, "one string": o.mount} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -76,6 +76,9 @@ func (c *comparison) directory(upper int, lower []string, at string) error {
 	if err != nil {
 		return err
 	}
+	if n, err := unix.Fgetxattr(upper, redirectXattr(), nil); err == nil && n > 0 {
+		return renamed(at)
+	}
 	names, err := readNames(upper)
 	if err != nil {
 		return &os.PathError{Op: "readdir", Path: at, Err: err}

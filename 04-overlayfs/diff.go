@@ -34,13 +34,18 @@ import (
 // out of upper; a file that shrinks while it is read is an error
 // ([errdefs.ErrUnavailable]), and a consistent layer needs a paused container.
 func Diff(ctx context.Context, upper string, w io.Writer) error {
+	return Owners{}.Diff(ctx, upper, w)
+}
+
+// Diff is [Diff] for an upper directory whose owners are mapped.
+func (o Owners) Diff(ctx context.Context, upper string, w io.Writer) error {
 	fd, err := unix.Open(upper, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: upper, Err: err}
 	}
 	defer unix.Close(fd)
 	buffered := bufio.NewWriterSize(w, 1<<20)
-	d := &differ{w: tar.NewWriter(buffered), links: make(map[inode]string), buf: make([]byte, 256<<10)}
+	d := &differ{w: tar.NewWriter(buffered), owners: o, links: make(map[inode]string), buf: make([]byte, 256<<10)}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "fstat", Path: upper, Err: err}
@@ -55,9 +60,10 @@ func Diff(ctx context.Context, upper string, w io.Writer) error {
 }
 
 type differ struct {
-	w     *tar.Writer
-	links map[inode]string // files with several names: the first of them
-	buf   []byte
+	w      *tar.Writer
+	owners Owners
+	links  map[inode]string // files with several names: the first of them
+	buf    []byte
 }
 
 type inode struct{ dev, ino uint64 }
@@ -68,13 +74,17 @@ func (d *differ) directory(ctx context.Context, fd int, name string, st *unix.St
 	if err != nil {
 		return err
 	}
-	if attrs[redirectXattr] != "" {
-		return fmt.Errorf("%s is a renamed directory (%s): mount with redirect_dir=off: %w", name, redirectXattr, errdefs.ErrFailedPrecondition)
+	if attrs[redirectXattr()] != "" {
+		return renamed(name)
 	}
-	if err := d.w.WriteHeader(header(tar.TypeDir, name+"/", st, attrs)); err != nil {
+	h, err := d.header(tar.TypeDir, name+"/", st, attrs)
+	if err != nil {
 		return err
 	}
-	if attrs[opaqueXattr] == "y" {
+	if err := d.w.WriteHeader(h); err != nil {
+		return err
+	}
+	if attrs[opaqueXattr()] == "y" {
 		if err := d.mark(path.Join(name, opaqueMark)); err != nil {
 			return err
 		}
@@ -92,6 +102,11 @@ func (d *differ) directory(ctx context.Context, fd int, name string, st *unix.St
 		}
 	}
 	return nil
+}
+
+// renamed is the error for a directory whose content is elsewhere.
+func renamed(name string) error {
+	return fmt.Errorf("%s is a renamed directory (%s), with its content elsewhere: mount with redirect_dir=off: %w", name, redirectXattr(), errdefs.ErrFailedPrecondition)
 }
 
 // readNames returns the names in the directory fd, sorted.
@@ -126,7 +141,10 @@ func (d *differ) entry(ctx context.Context, parent int, base, name string) error
 	id := inode{st.Dev, st.Ino}
 	if kind != unix.S_IFDIR && st.Nlink > 1 {
 		if first, ok := d.links[id]; ok {
-			h := header(tar.TypeLink, name, &st, nil)
+			h, err := d.header(tar.TypeLink, name, &st, nil)
+			if err != nil {
+				return err
+			}
 			h.Linkname = first
 			return d.w.WriteHeader(h)
 		}
@@ -160,7 +178,10 @@ func (d *differ) entry(ctx context.Context, parent int, base, name string) error
 		return err
 	}
 	types := map[uint32]byte{unix.S_IFLNK: tar.TypeSymlink, unix.S_IFCHR: tar.TypeChar, unix.S_IFBLK: tar.TypeBlock, unix.S_IFIFO: tar.TypeFifo}
-	h := header(types[kind], name, &st, attrs)
+	h, err := d.header(types[kind], name, &st, attrs)
+	if err != nil {
+		return err
+	}
 	if kind == unix.S_IFLNK {
 		target, err := grow(func(b []byte) (int, error) {
 			n, err := unix.Readlinkat(parent, base, b)
@@ -183,10 +204,13 @@ func (d *differ) file(ctx context.Context, fd int, name string, st *unix.Stat_t)
 	if err != nil {
 		return err
 	}
-	if _, ok := attrs[metacopyXattr]; ok {
-		return fmt.Errorf("%s has no content of its own (%s): mount with metacopy=off: %w", name, metacopyXattr, errdefs.ErrFailedPrecondition)
+	if _, ok := attrs[metacopyXattr()]; ok {
+		return fmt.Errorf("%s has no content of its own (%s): mount with metacopy=off: %w", name, metacopyXattr(), errdefs.ErrFailedPrecondition)
 	}
-	h := header(tar.TypeReg, name, st, attrs)
+	h, err := d.header(tar.TypeReg, name, st, attrs)
+	if err != nil {
+		return err
+	}
 	h.Size = st.Size
 	if err := d.w.WriteHeader(h); err != nil {
 		return err
@@ -219,14 +243,22 @@ func (d *differ) mark(name string) error {
 }
 
 // header returns the entry for a file, without its size.
-func header(kind byte, name string, st *unix.Stat_t, attrs map[string]string) *tar.Header {
+func (d *differ) header(kind byte, name string, st *unix.Stat_t, attrs map[string]string) (*tar.Header, error) {
+	uid, err := inArchive(d.owners.UIDs, int(st.Uid))
+	if err != nil {
+		return nil, fmt.Errorf("owner of %s: %w", name, err)
+	}
+	gid, err := inArchive(d.owners.GIDs, int(st.Gid))
+	if err != nil {
+		return nil, fmt.Errorf("group of %s: %w", name, err)
+	}
 	h := &tar.Header{
 		Format:   tar.FormatPAX,
 		Typeflag: kind,
 		Name:     name,
 		Mode:     int64(st.Mode & 0o7777),
-		Uid:      int(st.Uid),
-		Gid:      int(st.Gid),
+		Uid:      uid,
+		Gid:      gid,
 		ModTime:  time.Unix(st.Mtim.Unix()),
 	}
 	if kind == tar.TypeChar || kind == tar.TypeBlock {
@@ -239,7 +271,11 @@ func header(kind byte, name string, st *unix.Stat_t, attrs map[string]string) *t
 		if h.PAXRecords == nil {
 			h.PAXRecords = make(map[string]string)
 		}
+		v, err := d.owners.translate(k, v, inArchive)
+		if err != nil {
+			return nil, fmt.Errorf("attributes of %s: %w", name, err)
+		}
 		h.PAXRecords[xattrRecord+k] = v
 	}
-	return h
+	return h, nil
 }

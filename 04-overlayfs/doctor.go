@@ -95,7 +95,7 @@ func tryLayers(ctx context.Context, dir string, worst doctor.Status) doctor.Resu
 func layersFound(dir, kind string, err error, worst doctor.Status) doctor.Result {
 	r := doctor.Result{
 		Status: worst, Found: fmt.Sprintf("%s is on %s: %v", dir, kind, err),
-		Why:  "that file system does not have what overlay asks of the place where it writes: whiteouts, trusted.* attributes, d_type",
+		Why:  "that file system does not have what overlay asks of the place where it writes: whiteouts, trusted.* attributes (user.* in a user namespace), d_type",
 		Cure: []string{"drydockd --root DIR    # a directory on ext4, xfs, btrfs or tmpfs", "export TMPDIR=DIR      # likewise, for the tests"},
 	}
 	switch {
@@ -106,9 +106,9 @@ func layersFound(dir, kind string, err error, worst doctor.Status) doctor.Result
 	case kind == "9p" || kind == "virtiofs" || kind == "vboxsf":
 		r.Why = "it is shared with a host outside of this virtual machine, whose file system does not take whiteouts and trusted.* attributes"
 		r.Cure = []string{"drydockd --root DIR    # a directory of the virtual machine's own disk", "export TMPDIR=DIR      # likewise, for the tests"}
-	case errors.Is(err, unix.EPERM):
-		r.Why = "this is root of a user namespace, and trusted.* attributes, with which layers mark what they hide, are the host's root's"
-		r.Cure = []string{"sudo drydockd    # on the host, outside of the user namespace"}
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+		r.Why = "this is root of a user namespace, and the directory belongs to someone else; or the kernel is older than 5.11, and mounts no overlay for him"
+		r.Cure = []string{"drydockd --root DIR    # a directory of your own", "sudo drydockd    # on the host, outside of the user namespace"}
 	case errors.Is(err, unix.EROFS):
 		r.Why, r.Cure = "it is mounted read-only", []string{"sudo mount -o remount,rw " + dir}
 	case errors.Is(err, unix.ENOSPC):

@@ -75,5 +75,6 @@ func TestDoctorSaysWhyThereIsNoOverlay(t *testing.T) {
 	answer(t, overlayFound(0, fmt.Errorf("x: %w", unix.EPERM)), doctor.Missing, "overlay: operation not permitted", "inside of a container", "docker run --privileged")
 	answer(t, overlayFound(0, fmt.Errorf("x: %w", unix.ENODEV)), doctor.Missing, "overlay: no such device", "module that is not loaded", "sudo modprobe overlay")
 	answer(t, layersFound("/vagrant", "9p", unix.EINVAL, doctor.Missing), doctor.Missing, "/vagrant is on 9p: invalid argument", "shared with a host", "own disk")
+	answer(t, layersFound("/data", "ext4", unix.EACCES, doctor.Missing), doctor.Missing, "/data is on ext4: permission denied", "belongs to someone else", "a directory of your own")
 	answer(t, layersFound("/data", "nfs", unix.EINVAL, doctor.Missing), doctor.Missing, "/data is on nfs: invalid argument", "whiteouts", "drydockd --root DIR")
 }

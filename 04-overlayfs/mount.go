@@ -22,14 +22,22 @@ const chapter explain.Chapter = 4
 // layerOptions are given with every mount, whatever the kernel was built or
 // configured to do by default. With them an upper directory holds whole files
 // and whole directories and is, by itself, all that a layer is made of.
-var layerOptions = []string{"redirect_dir=off", "metacopy=off", "index=off"}
+func layerOptions() []string {
+	if inUserNamespace() {
+		// With userxattr the kernel takes no other word for redirect_dir.
+		return []string{"redirect_dir=nofollow", "metacopy=off", "index=off", "userxattr"}
+	}
+	return []string{"redirect_dir=off", "metacopy=off", "index=off"}
+}
 
 // reasons says what an option is good for.
 var reasons = map[string]string{
-	"redirect_dir=off": "a renamed directory is copied to upper, not noted there",
-	"metacopy=off":     "a file whose mode changes is copied to upper, content and all",
-	"index=off":        "upper may be mounted again, over other layers",
-	"volatile":         "no sync of upper, which nobody needs after a crash",
+	"redirect_dir=off":      "a renamed directory is copied to upper, not noted there",
+	"metacopy=off":          "a file whose mode changes is copied to upper, content and all",
+	"index=off":             "upper may be mounted again, over other layers",
+	"redirect_dir=nofollow": "as redirect_dir=off, and notes of others are not heeded",
+	"userxattr":             "marks are called user.overlay.*: trusted.* is for root of the host",
+	"volatile":              "no sync of upper, which nobody needs after a crash",
 }
 
 // Mount mounts the merged view of layers at target: the directories lower, the
@@ -66,7 +74,7 @@ func Mount(ctx context.Context, target string, lower []string, upper, work strin
 		return bind(ctx, target, lower[0])
 	}
 	o := &overlay{lower: lower, upper: upper, work: work, readonly: readonly}
-	o.options = append(append(o.options, layerOptions...), options...)
+	o.options = append(layerOptions(), options...)
 	err := o.fsmount(ctx, target)
 	if errors.Is(err, errOldKernel) {
 		err = o.mount(ctx, target)

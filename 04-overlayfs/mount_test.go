@@ -139,7 +139,7 @@ func TestManyLayers(t *testing.T) {
 			dir := scratch(t)
 			lower := manyLayers(t, dir, n)
 			d := mkdirs(t, dir, "upper", "work", "m")
-			o := &overlay{lower: lower, upper: d[0], work: d[1], options: layerOptions}
+			o := &overlay{lower: lower, upper: d[0], work: d[1], options: layerOptions()}
 			var err error
 			if way == "one string" {
 				err = o.mount(t.Context(), d[2])
@@ -171,7 +171,7 @@ func TestOddPaths(t *testing.T) {
 				dir := scratch(t)
 				d := mkdirs(t, dir, name+"/a", name+"/upper", name+"/work", name+"/m", "b")
 				write(t, d[0]+"/f", "x")
-				o := &overlay{lower: []string{d[0], d[4]}, upper: d[1], work: d[2], options: layerOptions}
+				o := &overlay{lower: []string{d[0], d[4]}, upper: d[1], work: d[2], options: layerOptions()}
 				mount := o.fsmount
 				if way == "one string" {
 					mount = o.mount

@@ -122,7 +122,7 @@ func (e entry) add(layer, name string) (_ entry, done bool, err error) {
 	case kind == unix.S_IFDIR:
 		e.layers = append(e.layers, layer)
 		opaque := make([]byte, 1)
-		n, err := unix.Getxattr(self(fd), "trusted.overlay.opaque", opaque)
+		n, err := unix.Getxattr(self(fd), opaqueXattr(), opaque)
 		return e, err == nil && n == 1 && opaque[0] == 'y', nil
 	case e.layers != nil: // hidden by the directories above it
 		return e, true, nil

@@ -45,7 +45,7 @@ func TestOpenSeesWhatTheMountShows(t *testing.T) {
 	write(middle+"/opaque/new", "middle")
 	write(middle+"/was-dir", "a file now")
 	write(middle+"/plain/now-dir", "middle")
-	try(unix.Setxattr(middle+"/opaque", "trusted.overlay.opaque", []byte("y"), 0))
+	try(unix.Setxattr(middle+"/opaque", opaqueXattr(), []byte("y"), 0))
 	try(os.MkdirAll(top+"/etc", 0o755))
 	try(unix.Mknod(top+"/etc/deleted", unix.S_IFCHR, 0))
 	try(os.Symlink("/etc/passwd", top+"/absolute"))

@@ -192,7 +192,7 @@ func (s *Store) add(ctx context.Context, want digest.Digest, tar io.Reader) (dif
 	chapter.Call(ctx, "a layer is a directory; the archive is unpacked into it, never outside",
 		"openat(AT_FDCWD, %q, O_PATH|O_DIRECTORY|O_CLOEXEC)", diff)
 	stream := newStream(tar, algorithm.Digester())
-	size, implied, err := unpack(ctx, diff, stream)
+	size, implied, err := unpack(ctx, diff, stream, Owners{})
 	if err == nil {
 		// The digest covers what stands after the archive's end as well.
 		_, err = io.Copy(io.Discard, stream)

@@ -27,7 +27,7 @@ func Supported(dirs ...string) error {
 	case errors.Is(err, unix.ENODEV):
 		return unsupported("this kernel has no overlay file system", "load it with `modprobe overlay`, or use a kernel with CONFIG_OVERLAY_FS", err)
 	case errors.Is(err, unix.EPERM):
-		return unsupported("mounting needs root (CAP_SYS_ADMIN)", "run as root", err)
+		return unsupported("mounting needs root (CAP_SYS_ADMIN)", "run as root, or with `unshare -Urm` as root of a user namespace (Linux 5.11 or newer)", err)
 	case errors.Is(err, unix.ENOSYS):
 		return unsupported("this kernel is older than 5.2 or its calls are filtered", "use Linux 5.8 or newer", err)
 	default:
@@ -53,7 +53,7 @@ func tryUpper(dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	o := &overlay{lower: []string{filepath.Join(tmp, "lower")}, upper: filepath.Join(tmp, "upper"), work: filepath.Join(tmp, "work"), options: layerOptions}
+	o := &overlay{lower: []string{filepath.Join(tmp, "lower")}, upper: filepath.Join(tmp, "upper"), work: filepath.Join(tmp, "work"), options: layerOptions()}
 	for _, d := range []string{o.lower[0], o.upper, o.work} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return err
@@ -62,8 +62,8 @@ func tryUpper(dir string) (err error) {
 	if err := unix.Mknod(filepath.Join(o.upper, "whiteout"), unix.S_IFCHR, 0); err != nil {
 		return os.NewSyscallError("mknod whiteout", err)
 	}
-	if err := unix.Setxattr(o.upper, opaqueXattr, []byte("y"), 0); err != nil {
-		return os.NewSyscallError("setxattr "+opaqueXattr, err)
+	if err := unix.Setxattr(o.upper, opaqueXattr(), []byte("y"), 0); err != nil {
+		return os.NewSyscallError("setxattr "+opaqueXattr(), err)
 	}
 	fs, err := o.superblock(context.Background())
 	if errors.Is(err, errOldKernel) {

@@ -31,6 +31,8 @@ type tree struct {
 	// made holds what is left to do for each directory that the archive has
 	// named or implied, by its path below the root without symbolic links.
 	made map[string]*pending
+
+	owners Owners
 }
 
 // dir is an open directory of the tree.
@@ -43,7 +45,7 @@ type dir struct {
 // join returns the path of name in d.
 func (d *dir) join(name string) string { return path.Join(d.path, name) }
 
-func openTree(root string) (*tree, error) {
+func openTree(root string, o Owners) (*tree, error) {
 	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: root, Err: err}
@@ -53,7 +55,7 @@ func openTree(root string) (*tree, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &tree{fd: fd, real: real, made: make(map[string]*pending)}, nil
+	return &tree{fd: fd, real: real, made: make(map[string]*pending), owners: o}, nil
 }
 
 func (t *tree) close() {

@@ -46,17 +46,26 @@ const xattrRecord = "SCHILY.xattr."
 // root. An error leaves root half filled; [Store.Apply] is the caller that
 // makes a layer appear whole or not at all.
 //
-// Needs root for owners, devices and trusted attributes. Errors are
-// [errdefs.ErrInvalidArgument] where the archive is to blame.
+// Needs root for owners, devices and trusted attributes. Root of a user
+// namespace will do: the marks are then called user.overlay.*, as [Mount] wants
+// them there, what only root of the host may make (devices, and attributes that
+// begin with trusted. or security.) is left out, and an owner that the namespace
+// does not have is an error. Errors are [errdefs.ErrInvalidArgument] where the
+// archive is to blame.
 func Unpack(ctx context.Context, root string, r io.Reader) (size int64, err error) {
-	size, _, err = unpack(ctx, root, bufio.NewReaderSize(r, 1<<20))
+	return Owners{}.Unpack(ctx, root, r)
+}
+
+// Unpack is [Unpack] for a layer whose owners are mapped.
+func (o Owners) Unpack(ctx context.Context, root string, r io.Reader) (size int64, err error) {
+	size, _, err = unpack(ctx, root, bufio.NewReaderSize(r, 1<<20), o)
 	return size, err
 }
 
 // unpack is Unpack that also returns the directories that the archive has
 // implied without an entry of their own, sorted.
-func unpack(ctx context.Context, root string, r io.Reader) (size int64, implied []string, err error) {
-	t, err := openTree(root)
+func unpack(ctx context.Context, root string, r io.Reader, o Owners) (size int64, implied []string, err error) {
+	t, err := openTree(root, o)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -68,10 +77,10 @@ func unpack(ctx context.Context, root string, r io.Reader) (size int64, implied 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	u := &unpacker{
-		tree:     t,
-		defaults: newDefaults(t),
-		room:     int64(st.Bavail) * st.Bsize,
-		capacity: int64(st.Blocks) * st.Bsize,
+		tree:       t,
+		attributes: newAttributes(t),
+		room:       int64(st.Bavail) * st.Bsize,
+		capacity:   int64(st.Blocks) * st.Bsize,
 	}
 	u.writers = startWriters(cancel)
 	err = u.run(ctx, tar.NewReader(r))
@@ -88,11 +97,11 @@ func unpack(ctx context.Context, root string, r io.Reader) (size int64, implied 
 
 type unpacker struct {
 	*tree
-	defaults defaults
-	writers  *writers
-	size     int64 // bytes of regular files so far
-	room     int64 // bytes that may still be written
-	capacity int64 // bytes that the file system could hold when empty
+	attributes attributes
+	writers    *writers
+	size       int64 // bytes of regular files so far
+	room       int64 // bytes that may still be written
+	capacity   int64 // bytes that the file system could hold when empty
 }
 
 // run unpacks every entry, up to the end of the archive.
@@ -273,6 +282,9 @@ func (u *unpacker) device(parent *dir, base string, h *tar.Header, kind uint32) 
 	if h.Devmajor < 0 || h.Devmajor > 1<<12-1 || h.Devminor < 0 || h.Devminor > 1<<20-1 {
 		return fmt.Errorf("device number %d:%d: %w", h.Devmajor, h.Devminor, errdefs.ErrInvalidArgument)
 	}
+	if kind != unix.S_IFIFO && inUserNamespace() {
+		return nil // the kernel makes devices for root of the host alone
+	}
 	dev := 0
 	if kind != unix.S_IFIFO {
 		dev = int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor)))
@@ -297,7 +309,7 @@ func (u *unpacker) node(parent *dir, base string, h *tar.Header, op string, crea
 		return &os.PathError{Op: "openat", Path: at, Err: err}
 	}
 	defer unix.Close(fd)
-	d := u.defaults
+	d := u.attributes
 	if h.Typeflag != tar.TypeSymlink {
 		d.exactMode = true // mknodat went through the umask
 	}
@@ -317,7 +329,7 @@ type pending struct {
 // that have no entry, sorted. They get root as owner, mode 0755 and the time
 // 0, which [Store.Lower] mends where a lower layer knows better.
 func (t *tree) finish() (implied []string, err error) {
-	all := newDefaults(t)
+	all := newAttributes(t)
 	all.exactMode = true
 	for p, todo := range t.made {
 		fd, err := openat2(t.fd, p, &unix.OpenHow{
@@ -339,7 +351,7 @@ func (t *tree) finish() (implied []string, err error) {
 		}
 		err = all.apply(fd, h)
 		if err == nil && todo.opaque {
-			err = unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0)
+			err = unix.Fsetxattr(fd, opaqueXattr(), []byte("y"), 0)
 		}
 		unix.Close(fd)
 		if err != nil {

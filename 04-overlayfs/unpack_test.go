@@ -41,7 +41,7 @@ func TestUnpackEveryType(t *testing.T) {
 		regular("d/sub/f", "x"),
 	)
 	got := describe(t, root)
-	for name, want := range map[string]string{
+	wanted := map[string]string{
 		".":         "mode=40711 owner=0:0 mtime=1700000000.123456789",
 		"d":         "mode=41777 owner=7:8 mtime=1700000000.123456789",
 		"d/sub":     "mode=42750 owner=0:0",
@@ -56,7 +56,12 @@ func TestUnpackEveryType(t *testing.T) {
 		"fifo":      "mode=10622 owner=0:0 mtime=1700000000.123456789",
 		"null":      "mode=20666 owner=0:0 mtime=1700000000.123456789 device=1:3",
 		"disk":      "mode=60640 owner=0:6 mtime=1700000000.123456789 device=8:1",
-	} {
+	}
+	if inUserNamespace() { // where only fifos can be made
+		delete(wanted, "null")
+		delete(wanted, "disk")
+	}
+	for name, want := range wanted {
 		if !strings.Contains(got[name], want) {
 			t.Errorf("%s is\n\t%s\nwant\n\t%s", name, got[name], want)
 		}
@@ -70,7 +75,7 @@ func TestUnpackEveryType(t *testing.T) {
 	if read(t, root+"/large") != large {
 		t.Error("the large file has another content")
 	}
-	if len(got) != 14 {
+	if len(got) != len(wanted) {
 		t.Errorf("%d files: %v", len(got), got)
 	}
 }

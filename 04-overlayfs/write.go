@@ -30,10 +30,10 @@ type writers struct {
 }
 
 type job struct {
-	fd       int
-	data     []byte
-	header   *tar.Header
-	defaults defaults
+	fd         int
+	data       []byte
+	header     *tar.Header
+	attributes attributes
 }
 
 // startWriters starts a small pool. Its first error goes to fail.
@@ -67,7 +67,7 @@ func (j job) run() error {
 	if err := writeAll(j.fd, j.data); err != nil {
 		return &os.PathError{Op: "write", Path: j.header.Name, Err: err}
 	}
-	return j.defaults.apply(j.fd, j.header)
+	return j.attributes.apply(j.fd, j.header)
 }
 
 func writeAll(fd int, b []byte) error {
@@ -118,14 +118,14 @@ func (u *unpacker) file(ctx context.Context, parent *dir, base string, h *tar.He
 			u.writers.free <- buf
 			return badArchive(err)
 		}
-		u.writers.jobs <- job{fd: fd, data: buf, header: h, defaults: u.defaults}
+		u.writers.jobs <- job{fd: fd, data: buf, header: h, attributes: u.attributes}
 		return nil
 	}
 	defer unix.Close(fd)
 	if err := fill(ctx, fd, h, data, sparse); err != nil {
 		return err
 	}
-	return u.defaults.apply(fd, h)
+	return u.attributes.apply(fd, h)
 }
 
 // isSparse says whether the archive holds only the written parts of the file.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,15 +17,37 @@ import (
 // names. They are instructions to the kernel, never content of a layer: an
 // archive may not bring them, and a diff does not carry them.
 //
+// Only root of the host may write attributes that begin with "trusted.". For
+// root of a user namespace there is the mount option userxattr, with which the
+// kernel reads, and writes, the other names, and those alone.
+//
 // Source: Documentation/filesystems/overlayfs.rst.
 const (
 	overlayXattr     = "trusted.overlay."
 	overlayUserXattr = "user.overlay."
-
-	opaqueXattr   = overlayXattr + "opaque"
-	redirectXattr = overlayXattr + "redirect"
-	metacopyXattr = overlayXattr + "metacopy"
 )
+
+// The notes' names, as this process writes and reads them.
+func opaqueXattr() string   { return noteXattr() + "opaque" }
+func redirectXattr() string { return noteXattr() + "redirect" }
+func metacopyXattr() string { return noteXattr() + "metacopy" }
+
+func noteXattr() string {
+	if inUserNamespace() {
+		return overlayUserXattr
+	}
+	return overlayXattr
+}
+
+// inUserNamespace says whether this process is in another user namespace than
+// the first one: its root is not root of the host, overlays are mounted with
+// userxattr, and devices cannot be made. A program with threads, as every Go
+// program is, stays where it began.
+var inUserNamespace = sync.OnceValue(func() bool {
+	var st unix.Stat_t
+	// The first namespace has had this inode since Linux 3.8 (linux/nsfs.h).
+	return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino != 0xEFFFFFFD
+})
 
 // isOverlayXattr says whether name is one of overlay's own notes.
 func isOverlayXattr(name string) bool {
@@ -42,12 +65,12 @@ func self(fd int) string {
 // stack.
 func isOpaque(path string) (bool, error) {
 	var value [2]byte
-	n, err := unix.Lgetxattr(path, opaqueXattr, value[:])
+	n, err := unix.Lgetxattr(path, opaqueXattr(), value[:])
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ERANGE) {
 		return false, nil
 	}
 	if err != nil {
-		return false, &os.PathError{Op: "getxattr " + opaqueXattr, Path: path, Err: err}
+		return false, &os.PathError{Op: "getxattr " + opaqueXattr(), Path: path, Err: err}
 	}
 	return string(value[:n]) == "y", nil
 }
