@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -17,14 +18,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Network is an IPv4 bridge network: a switch in the kernel, which is also the
+// Network is a bridge network: a switch in the kernel, which is also the
 // gateway of everything that is plugged into it.
 type Network struct {
-	Name    string       // for messages; the kernel never sees it
-	Bridge  string       // the link's name, 1 to 15 bytes; it tells networks and engines apart
-	Subnet  netip.Prefix // IPv4
-	Gateway netip.Addr   // the bridge's own address, in Subnet
-	MTU     int          // bytes; 0: 1500
+	Name     string       // for messages; the kernel never sees it
+	Bridge   string       // the link's name, 1 to 15 bytes; it tells networks and engines apart
+	Subnet   netip.Prefix // IPv4
+	Gateway  netip.Addr   // the bridge's own address, in Subnet
+	Subnet6  netip.Prefix // IPv6; the zero value: none
+	Gateway6 netip.Addr   // the bridge's own address, in Subnet6
+	MTU      int          // bytes; 0: 1500
+	Internal bool         // no way out, none in, and none to the host
+	Routed   bool         // the world knows the way to Subnet: no translation
+	Routed6  bool         // the world knows the way to Subnet6
 }
 
 // bridgeName is what both link names and nft's identifiers may be made of.
@@ -40,6 +46,16 @@ func (n *Network) check() error {
 		return invalid("network %s: gateway %s is not in %s", n.Name, n.Gateway, n.Subnet)
 	case n.MTU != 0 && n.MTU < 68:
 		return invalid("network %s: an MTU of %d is less than IPv4's smallest, 68", n.Name, n.MTU)
+	case !n.Subnet6.IsValid():
+		if n.Gateway6.IsValid() || n.Routed6 {
+			return invalid("network %s: an IPv6 gateway or routing without an IPv6 subnet", n.Name)
+		}
+	case !n.Subnet6.Addr().Is6() || n.Subnet6.Addr().Is4In6() || n.Subnet6.Bits() > 126:
+		return invalid("network %s: %s is not an IPv6 subnet with room for a gateway and a container", n.Name, n.Subnet6)
+	case !n.Subnet6.Contains(n.Gateway6):
+		return invalid("network %s: gateway %s is not in %s", n.Name, n.Gateway6, n.Subnet6)
+	case n.MTU != 0 && n.MTU < 1280:
+		return invalid("network %s: an MTU of %d is less than IPv6's smallest, 1280", n.Name, n.MTU)
 	}
 	return nil
 }
@@ -82,24 +98,47 @@ func (n *Network) Create(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := n.sysctls(ctx); err != nil {
+	if err := n.replug(ctx, h); err != nil {
 		return err
 	}
 	return n.writeRules(ctx)
 }
 
-// bridge makes the bridge link and gives it the gateway's address.
+// replug puts those cables of this network into the bridge that are in none,
+// because somebody removed the bridge.
+func (n *Network) replug(ctx context.Context, h *netlink.Handle) error {
+	ports, err := n.ports(h)
+	if err != nil {
+		return err
+	}
+	for _, port := range ports {
+		if port.Attrs().MasterIndex != 0 || port.Attrs().Flags&net.FlagUp == 0 {
+			continue // in its place; or never finished, and [Network.Endpoints] tells of it
+		}
+		bridge, err := h.LinkByName(n.Bridge)
+		if err != nil {
+			return fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
+		}
+		chapter.Call(ctx, "a cable that hung loose", "sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q master=%q)", port.Attrs().Name, n.Bridge)
+		if err := h.LinkSetMaster(port, bridge); err != nil {
+			return fmt.Errorf("plug %s into %s: %w", port.Attrs().Name, n.Bridge, err)
+		}
+	}
+	return nil
+}
+
+// bridge makes the bridge link and gives it the gateway's addresses.
 func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err error) {
 	link, err := h.LinkByName(n.Bridge)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU, attrs.Flags = n.Bridge, n.mtu(), net.FlagUp
+		attrs.Name, attrs.MTU = n.Bridge, n.mtu()
 		// An address of its own. By default a bridge takes the lowest of its
 		// ports', which changes as containers come and go, under the ARP
 		// entries of those that stay.
 		attrs.HardwareAddr = macOf(n.Gateway)
 		chapter.Call(ctx, "a switch, and the host's own port of it",
-			"sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q kind=\"bridge\" address=%q mtu=%d flags=IFF_UP)", n.Bridge, attrs.HardwareAddr, n.mtu())
+			"sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q kind=\"bridge\" address=%q mtu=%d)", n.Bridge, attrs.HardwareAddr, n.mtu())
 		link = &netlink.Bridge{LinkAttrs: attrs}
 		if err := h.LinkAdd(link); err != nil {
 			return false, fmt.Errorf("make bridge %s: %w", n.Bridge, err)
@@ -111,23 +150,19 @@ func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err
 	if link.Type() != "bridge" {
 		return made, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: the host has a link %s already, a %s", n.Name, n.Bridge, link.Type()))
 	}
-
-	address := netip.PrefixFrom(n.Gateway, n.Subnet.Bits())
-	has, err := h.AddrList(link, netlink.FAMILY_V4)
+	missing, err := n.missing(h, link)
 	if err != nil {
-		return made, fmt.Errorf("addresses of %s: %w", n.Bridge, err)
+		return made, err
 	}
-	missing := true
-	for _, a := range has {
-		if a.IPNet.String() != address.String() {
-			return made, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: bridge %s has the address %s already, another network's", n.Name, n.Bridge, a.IPNet))
-		}
-		missing = false
+	// Before the link is up, so that its own link-local address needs no
+	// second of duplicate address detection in which it asks no neighbour.
+	if err := n.sysctls(ctx); err != nil {
+		return made, err
 	}
-	if missing {
+	for _, address := range missing {
 		chapter.Call(ctx, "the gateway; the route to the subnet comes with it",
 			"sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", n.Bridge, address)
-		if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(address)}); err != nil {
+		if err := h.AddrAdd(link, addrOf(address)); err != nil {
 			return made, fmt.Errorf("give %s to %s: %w", address, n.Bridge, err)
 		}
 	}
@@ -146,31 +181,100 @@ func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err
 	return made, nil
 }
 
-// sysctls sets what the kernel's defaults do not allow. All but the first
-// belong to the bridge and go with it.
+// missing returns the gateway's addresses that the bridge does not have, and
+// an error where it has another one.
+func (n *Network) missing(h *netlink.Handle, bridge netlink.Link) ([]netip.Prefix, error) {
+	want := []netip.Prefix{netip.PrefixFrom(n.Gateway, n.Subnet.Bits())}
+	if n.Subnet6.IsValid() {
+		want = append(want, netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()))
+	}
+	has, err := h.AddrList(bridge, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of %s: %w", n.Bridge, err)
+	}
+	for _, a := range has {
+		if a.IP.IsLinkLocalUnicast() && a.IP.To4() == nil {
+			continue // the kernel's own
+		}
+		i := slices.IndexFunc(want, func(p netip.Prefix) bool { return p.String() == a.IPNet.String() })
+		if i < 0 {
+			return nil, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: bridge %s has the address %s already, another network's", n.Name, n.Bridge, a.IPNet))
+		}
+		want = slices.Delete(want, i, i+1)
+	}
+	return want, nil
+}
+
+// sysctls sets what the kernel's defaults do not allow. All but the
+// forwarding belongs to the bridge and goes with it.
 func (n *Network) sysctls(ctx context.Context) error {
-	for _, s := range []struct{ path, value, why string }{
+	link4, link6 := "ipv4/conf/"+n.Bridge, "ipv6/conf/"+n.Bridge
+	set := []struct{ path, value, why string }{
 		{"ipv4/ip_forward", "1",
 			"the host becomes a router between the bridge and its other links"},
-		{"ipv4/conf/" + n.Bridge + "/route_localnet", "1",
+		{link4 + "/route_localnet", "1",
 			"127.0.0.1 may reach a published port through the bridge; the chain loopback drops what comes the other way"},
-		{"ipv6/conf/" + n.Bridge + "/disable_ipv6", "1",
+		{link6 + "/accept_ra", "0",
 			"no container tells the host, by router advertisement, to route IPv6 through it (CVE-2020-13401)"},
-	} {
-		path := "/proc/sys/net/" + s.path
-		now, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(s.path, "ipv6/") {
+	}
+	if n.Subnet6.IsValid() {
+		if err := keepRouterAdvertisements(ctx); err != nil {
+			return err
+		}
+		set = append(set, []struct{ path, value, why string }{
+			{link6 + "/disable_ipv6", "0", "this network has IPv6"},
+			{link6 + "/accept_dad", "0", "nobody else here may have the bridge's addresses: no need to ask"},
+			{"ipv6/conf/all/forwarding", "1", "the host routes IPv6 too"},
+		}...)
+	} else {
+		set = append(set, struct{ path, value, why string }{link6 + "/disable_ipv6", "1", "this network has no IPv6, not even to talk to the host"})
+	}
+	for _, s := range set {
+		err := writeSysctl(ctx, s.path, s.value, s.why)
+		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(s.path, "ipv6/") && !n.Subnet6.IsValid() {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
 			return err
 		}
-		if strings.TrimSpace(string(now)) == s.value {
+	}
+	return nil
+}
+
+func writeSysctl(ctx context.Context, name, value, why string) error {
+	path := "/proc/sys/net/" + name
+	now, err := os.ReadFile(path)
+	if err != nil || strings.TrimSpace(string(now)) == value {
+		return err
+	}
+	chapter.Call(ctx, why, "write(%q, %q)", path, value)
+	if err := os.WriteFile(path, []byte(value), 0); err != nil {
+		return fmt.Errorf("write %s to %s: %w", value, path, err)
+	}
+	return nil
+}
+
+// keepRouterAdvertisements keeps a host that got its own IPv6 default route by
+// router advertisement on the network: with accept_ra=1, the default, a host
+// that becomes a router stops listening to them, and the route expires
+// (ip-sysctl.rst). 2 means: also as a router.
+func keepRouterAdvertisements(ctx context.Context) error {
+	const byRouterAdvertisement = unix.RTPROT_RA
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{Protocol: byRouterAdvertisement}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return fmt.Errorf("list IPv6 routes: %w", err)
+	}
+	for _, r := range routes {
+		link, err := netlink.LinkByIndex(r.LinkIndex)
+		if err != nil {
+			continue // gone since
+		}
+		path := "ipv6/conf/" + link.Attrs().Name + "/accept_ra"
+		if now, err := os.ReadFile("/proc/sys/net/" + path); err != nil || strings.TrimSpace(string(now)) != "1" {
 			continue
 		}
-		chapter.Call(ctx, s.why, "write(%q, %q)", path, s.value)
-		if err := os.WriteFile(path, []byte(s.value), 0); err != nil {
-			return fmt.Errorf("write %s to %s: %w", s.value, path, err)
+		if err := writeSysctl(ctx, path, "2", "the host's own default route comes this way, and a router does not listen by default"); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -209,6 +313,17 @@ func deleteLink(name, kind string) error {
 		return fmt.Errorf("remove link %s: %w", name, err)
 	}
 	return nil
+}
+
+// addrOf is an address as RTM_NEWADDR takes it. One of IPv6 may be used at
+// once: the kernel need not ask first, for a second, who else has it
+// (duplicate address detection), because whoever hands it out knows.
+func addrOf(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
 }
 
 // ipNet is the older type, which the netlink package speaks.

@@ -23,7 +23,7 @@ func sysctl(t *testing.T, name string) string {
 
 func hasTable(t *testing.T) bool {
 	t.Helper()
-	all, err := new(nftables.Conn).ListTablesOfFamily(nftables.TableFamilyIPv4)
+	all, err := new(nftables.Conn).ListTables()
 	must(t, err)
 	for _, tab := range all {
 		if tab.Name == table.Name {
@@ -150,6 +150,10 @@ func TestCreateRefuses(t *testing.T) {
 		"network net0: fd00::/64 is not an IPv4 subnet with room for a gateway and a container":                                func(n *Network) { n.Subnet = netip.MustParsePrefix("fd00::/64") },
 		"network net0: 10.0.0.0/31 is not an IPv4 subnet with room for a gateway and a container":                              func(n *Network) { n.Subnet = netip.MustParsePrefix("10.0.0.0/31") },
 		"network net0: gateway 10.0.0.1 is not in 172.30.0.0/24":                                                               func(n *Network) { n.Gateway = netip.MustParseAddr("10.0.0.1") },
+		"network net0: 10.0.0.0/8 is not an IPv6 subnet with room for a gateway and a container":                               func(n *Network) { n.Subnet6 = netip.MustParsePrefix("10.0.0.0/8") },
+		"network net0: gateway invalid IP is not in fd00::/64":                                                                 func(n *Network) { n.Subnet6 = netip.MustParsePrefix("fd00::/64") },
+		"network net0: an IPv6 gateway or routing without an IPv6 subnet":                                                      func(n *Network) { n.Routed6 = true },
+		"network net0: an MTU of 1000 is less than IPv6's smallest, 1280":                                                      func(n *Network) { *n = *dualStack(n); n.MTU = 1000 },
 		"network net0: an MTU of 9 is less than IPv4's smallest, 68":                                                           func(n *Network) { n.MTU = 9 },
 	} {
 		n := testNetwork(0)

@@ -38,6 +38,9 @@ type lab struct {
 const (
 	hostAddress    = "192.0.2.1"
 	outsideAddress = "192.0.2.2"
+	// The same two in IPv6 (RFC 3849).
+	hostAddress6    = "2001:db8::1"
+	outsideAddress6 = "2001:db8::2"
 )
 
 // silence is how long a test waits to call a connection dropped. A drop has no
@@ -55,9 +58,11 @@ func newLab(t *testing.T) *lab {
 	must(t, netlink.LinkAdd(cable))
 	t.Cleanup(func() { must(t, netlink.LinkDel(cable)) })
 	addAddress(t, "uplink", hostAddress+"/24")
+	addAddress(t, "uplink", hostAddress6+"/64")
 	l.at(l.outside, func() {
 		link := linkByName(t, "eth0")
 		addAddress(t, "eth0", outsideAddress+"/24")
+		addAddress(t, "eth0", outsideAddress6+"/64")
 		must(t, netlink.LinkSetUp(link))
 		must(t, awaitUp(background, handle(t), netns.None(), link.Attrs().Index))
 	})
@@ -77,9 +82,21 @@ func newNamespace(t *testing.T) *os.File {
 // the test.
 func (l *lab) network(i int) *Network {
 	l.t.Helper()
-	n := testNetwork(i)
+	return l.create(testNetwork(i))
+}
+
+func (l *lab) create(n *Network) *Network {
+	l.t.Helper()
 	must(l.t, n.Create(background))
 	l.t.Cleanup(func() { must(l.t, n.Delete(background)) })
+	return n
+}
+
+// dualStack gives network number i of testNetwork fd00:30:i::/64 as well.
+func dualStack(n *Network) *Network {
+	i := n.Subnet.Addr().As4()[2]
+	n.Subnet6 = netip.MustParsePrefix(fmt.Sprintf("fd00:30:%d::/64", i))
+	n.Gateway6 = n.Subnet6.Addr().Next()
 	return n
 }
 
@@ -106,6 +123,11 @@ func endpoint(t *testing.T, n *Network, host byte, ports ...string) *Endpoint {
 	a := n.Subnet.Addr().As4()
 	a[3] = host
 	ep := &Endpoint{Address: netip.PrefixFrom(netip.AddrFrom4(a), n.Subnet.Bits())}
+	if n.Subnet6.IsValid() {
+		a := n.Subnet6.Addr().As16()
+		a[15] = host
+		ep.Address6 = netip.PrefixFrom(netip.AddrFrom16(a), n.Subnet6.Bits())
+	}
 	for _, s := range ports {
 		p, err := ParsePort(s)
 		must(t, err)
@@ -157,7 +179,7 @@ func (l *lab) serve(ns *os.File, network, address string) {
 	l.t.Helper()
 	l.at(ns, func() {
 		if network == "udp" {
-			conn, err := net.ListenPacket("udp4", address)
+			conn, err := net.ListenPacket("udp", address)
 			must(l.t, err)
 			l.t.Cleanup(func() { conn.Close() })
 			go func() {
@@ -172,7 +194,7 @@ func (l *lab) serve(ns *os.File, network, address string) {
 			}()
 			return
 		}
-		ln, err := net.Listen("tcp4", address)
+		ln, err := net.Listen("tcp", address)
 		must(l.t, err)
 		l.t.Cleanup(func() { ln.Close() })
 		go func() {
@@ -207,7 +229,9 @@ func (l *lab) ask(ns *os.File, network, address string, timeout time.Duration) (
 		buf := make([]byte, 100)
 		var n int
 		n, err = conn.Read(buf)
-		seen, _, _ = strings.Cut(string(buf[:n]), ":")
+		if from, e := netip.ParseAddrPort(string(buf[:n])); e == nil {
+			seen = from.Addr().Unmap().String()
+		}
 	})
 	return seen, err
 }
@@ -256,9 +280,7 @@ func linkByName(t testing.TB, name string) netlink.Link {
 
 func addAddress(t testing.TB, link, address string) {
 	t.Helper()
-	a, err := netlink.ParseAddr(address)
-	must(t, err)
-	must(t, netlink.AddrAdd(linkByName(t, link), a))
+	must(t, netlink.AddrAdd(linkByName(t, link), addrOf(netip.MustParsePrefix(address))))
 }
 
 func hasLink(t testing.TB, name string) bool {

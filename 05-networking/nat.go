@@ -21,14 +21,20 @@ import (
 // of one network speaks of another: they come and go without knowing of each
 // other. The kernel calls each network's chains at its hooks one after the
 // other; an accept ends only the chain that says it, a drop is final.
-var table = &nftables.Table{Name: "drydock", Family: nftables.TableFamilyIPv4}
+//
+// The family inet sees IPv4 and IPv6 packets; guard.go has the rules for frames.
+var table = &nftables.Table{Name: "drydock", Family: nftables.TableFamilyINet}
 
-// ruleset is what a network has in the table.
+// ruleset is what a network has in the tables.
 type ruleset struct {
-	everywhere *nftables.Set // protocol . port : address . port
-	on         *nftables.Set // host address . protocol . port : address . port
-	chains     []*nftables.Chain
-	rules      []rule
+	everywhere, on   *nftables.Set // published ports, IPv4: on all addresses of the host, on one
+	everywhere6, on6 *nftables.Set // the same, IPv6
+	open             *nftables.Set // ports of containers that are routed to, not translated
+	open6            *nftables.Set
+	guard            guardSets
+	sets             []*nftables.Set // all of these that the network has
+	chains           []*nftables.Chain
+	rules            []rule
 }
 
 // rule is one rule: as nft prints it, why it is there (also its comment in the
@@ -42,92 +48,174 @@ type rule struct {
 
 var loopbackNet = netip.MustParsePrefix("127.0.0.0/8")
 
+// base adds a chain that the kernel calls at a hook.
+func (s *ruleset) base(t *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
+	accept := nftables.ChainPolicyAccept
+	c := &nftables.Chain{Table: t, Name: name, Type: kind, Hooknum: hook, Priority: priority, Policy: &accept}
+	s.chains = append(s.chains, c)
+	return c
+}
+
+func (s *ruleset) add(c *nftables.Chain, text, why string, exprs ...[]expr.Any) {
+	s.rules = append(s.rules, rule{c, text, why, exprs})
+}
+
+// set adds a set, or with data a map. Its ID is its name within a transaction.
+func (s *ruleset) set(t *nftables.Table, name string, data []nftables.SetDatatype, key ...nftables.SetDatatype) *nftables.Set {
+	set := &nftables.Set{
+		Table: t, Name: name, ID: uint32(len(s.sets) + 1),
+		KeyType: concat(key...), Concatenation: len(key) > 1, IsMap: data != nil,
+	}
+	if data != nil {
+		set.DataType = concat(data...)
+	}
+	s.sets = append(s.sets, set)
+	return set
+}
+
+func concat(types ...nftables.SetDatatype) nftables.SetDatatype {
+	if len(types) == 1 {
+		return types[0]
+	}
+	t, err := nftables.ConcatSetType(types...)
+	if err != nil {
+		panic(err) // more than five types
+	}
+	return t
+}
+
 // ruleset returns the network's chains, maps and rules. This list is what
-// `nft list table ip drydock` shows, in the same order.
+// `nft list table inet drydock` shows, in the same order.
 func (n *Network) ruleset() *ruleset {
-	s := &ruleset{
-		everywhere: portMap("published-"+n.Bridge, 1, nftables.TypeInetProto, nftables.TypeInetService),
-		on:         portMap("published-on-"+n.Bridge, 2, nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService),
-	}
-	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
-		accept := nftables.ChainPolicyAccept
-		c := &nftables.Chain{Table: table, Name: name + "-" + n.Bridge, Type: kind, Hooknum: hook, Priority: priority, Policy: &accept}
-		s.chains = append(s.chains, c)
-		return c
-	}
-	loopback := base("loopback", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
-	prerouting := base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
-	output := base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
-	postrouting := base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-	forward := base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	s := new(ruleset)
+	s.publishedPorts(n)
+	filter, nat := nftables.ChainTypeFilter, nftables.ChainTypeNAT
+	loopback := s.base(table, "loopback-"+n.Bridge, filter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	prerouting := s.base(table, "prerouting-"+n.Bridge, nat, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	output := s.base(table, "output-"+n.Bridge, nat, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
+	postrouting := s.base(table, "postrouting-"+n.Bridge, nat, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	forward := s.base(table, "forward-"+n.Bridge, filter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	input := s.base(table, "input-"+n.Bridge, filter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	publish := &nftables.Chain{Table: table, Name: "publish-" + n.Bridge}
 	s.chains = append(s.chains, publish)
 
 	is, not := expr.CmpOpEq, expr.CmpOpNeq
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 	masquerade := []expr.Any{&expr.Masq{}}
-	add := func(c *nftables.Chain, text, why string, exprs ...[]expr.Any) {
-		s.rules = append(s.rules, rule{c, text, why, exprs})
-	}
-	bridge, subnet := n.Bridge, n.Subnet.Masked()
+	bridge, subnet, subnet6 := n.Bridge, n.Subnet.Masked(), n.Subnet6.Masked()
 
-	add(loopback, fmt.Sprintf("iifname %q ip daddr 127.0.0.0/8 drop", bridge),
+	s.add(loopback, fmt.Sprintf("iifname %q ip daddr 127.0.0.0/8 drop", bridge),
 		"no container reaches what listens on the host's localhost",
 		iifname(is, bridge), address(daddr, is, loopbackNet), drop)
-	add(loopback, fmt.Sprintf("iifname %q ip saddr 127.0.0.0/8 drop", bridge),
+	s.add(loopback, fmt.Sprintf("iifname %q ip saddr 127.0.0.0/8 drop", bridge),
 		"no container speaks as the host's localhost",
 		iifname(is, bridge), address(saddr, is, loopbackNet), drop)
 
-	add(prerouting, fmt.Sprintf("ip daddr != 127.0.0.0/8 fib daddr type local jump publish-%s", bridge),
+	s.add(prerouting, fmt.Sprintf("ip daddr != 127.0.0.0/8 fib daddr type local jump publish-%s", bridge),
 		"from other hosts and from containers; 127.0.0.1 is nobody else's to ask for",
 		address(daddr, not, loopbackNet), daddrIsLocal(), jump(publish))
-	add(output, fmt.Sprintf("fib daddr type local jump publish-%s", bridge),
+	s.add(output, fmt.Sprintf("meta nfproto ipv4 fib daddr type local jump publish-%s", bridge),
 		"from the host itself, also by 127.0.0.1",
-		daddrIsLocal(), jump(publish))
-	add(publish, "dnat ip to ip daddr . meta l4proto . th dport map @"+s.on.Name,
+		family(unix.NFPROTO_IPV4), daddrIsLocal(), jump(publish))
+	s.add(publish, "dnat ip to ip daddr . meta l4proto . th dport map @"+s.on.Name,
 		"ports published on one address of the host",
-		dnatByAddressAndPort(s.on))
-	add(publish, "dnat ip to meta l4proto . th dport map @"+s.everywhere.Name,
+		family(unix.NFPROTO_IPV4), dnatByAddressAndPort(s.on))
+	s.add(publish, "meta nfproto ipv4 dnat ip to meta l4proto . th dport map @"+s.everywhere.Name,
 		"ports published on all of them",
-		dnatByPort(s.everywhere))
+		family(unix.NFPROTO_IPV4), dnatByPort(s.everywhere))
 
-	add(postrouting, fmt.Sprintf("ip saddr %s oifname != %q masquerade", subnet, bridge),
-		"what leaves the network has the host's address",
-		address(saddr, is, subnet), oifname(not, bridge), masquerade)
-	add(postrouting, fmt.Sprintf("ip saddr %s oifname %q ct status dnat masquerade", subnet, bridge),
+	if !n.Internal && !n.Routed {
+		s.add(postrouting, fmt.Sprintf("ip saddr %s oifname != %q masquerade", subnet, bridge),
+			"what leaves the network has the host's address",
+			address(saddr, is, subnet), oifname(not, bridge), masquerade)
+	}
+	s.add(postrouting, fmt.Sprintf("ip saddr %s oifname %q ct status dnat masquerade", subnet, bridge),
 		"hairpin: the answer must come back here to be translated",
 		address(saddr, is, subnet), oifname(is, bridge), ctStatusDNAT(), masquerade)
-	add(postrouting, fmt.Sprintf("ip saddr 127.0.0.0/8 oifname %q masquerade", bridge),
+	s.add(postrouting, fmt.Sprintf("ip saddr 127.0.0.0/8 oifname %q masquerade", bridge),
 		"a container cannot answer to 127.0.0.1: that is itself",
 		address(saddr, is, loopbackNet), oifname(is, bridge), masquerade)
 
-	add(forward, fmt.Sprintf("oifname != %q accept", bridge), "not for this network",
-		oifname(not, bridge), accept)
-	add(forward, fmt.Sprintf("iifname %q accept", bridge), "from one container to its neighbour",
-		iifname(is, bridge), accept)
-	add(forward, "ct state established,related accept", "answers to what a container asked",
-		ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept)
-	add(forward, "ct status dnat accept", "published ports",
-		ctStatusDNAT(), accept)
-	add(forward, "drop", "nothing else gets in: not another network, not another host",
-		drop)
+	if n.Subnet6.IsValid() {
+		s.add(prerouting, fmt.Sprintf("meta nfproto ipv6 fib daddr type local jump publish-%s", bridge),
+			"the same in IPv6; the kernel itself drops what comes for ::1",
+			family(unix.NFPROTO_IPV6), daddrIsLocal(), jump(publish))
+		s.add(output, fmt.Sprintf("ip6 daddr != ::1 fib daddr type local jump publish-%s", bridge),
+			"from the host itself; nobody can answer to ::1 over a link",
+			address(daddr, not, netip.MustParsePrefix("::1/128")), daddrIsLocal(), jump(publish))
+		s.add(publish, "dnat ip6 to ip6 daddr . meta l4proto . th dport map @"+s.on6.Name,
+			"ports published on one IPv6 address of the host",
+			family(unix.NFPROTO_IPV6), dnatByAddressAndPort(s.on6))
+		s.add(publish, "meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @"+s.everywhere6.Name,
+			"ports published on all of them",
+			family(unix.NFPROTO_IPV6), dnatByPort(s.everywhere6))
+		if !n.Internal && !n.Routed6 {
+			s.add(postrouting, fmt.Sprintf("ip6 saddr %s oifname != %q masquerade", subnet6, bridge),
+				"what leaves the network has the host's address",
+				address(saddr, is, subnet6), oifname(not, bridge), masquerade)
+		}
+		s.add(postrouting, fmt.Sprintf("ip6 saddr %s oifname %q ct status dnat masquerade", subnet6, bridge),
+			"hairpin",
+			address(saddr, is, subnet6), oifname(is, bridge), ctStatusDNAT(), masquerade)
+	}
+
+	if n.Internal {
+		s.add(forward, fmt.Sprintf("iifname %q oifname %[1]q accept", bridge), "from one container to its neighbour",
+			iifname(is, bridge), oifname(is, bridge), accept)
+		s.add(forward, fmt.Sprintf("iifname %q drop", bridge), "an internal network has no way out",
+			iifname(is, bridge), drop)
+		s.add(forward, fmt.Sprintf("oifname %q drop", bridge), "and no way in",
+			oifname(is, bridge), drop)
+		s.add(input, fmt.Sprintf("iifname != %q accept", bridge), "not from this network",
+			iifname(not, bridge), accept)
+		s.add(input, "ct state established,related accept", "answers to what the host asked",
+			ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept)
+		s.add(input, "icmpv6 type nd-neighbor-solicit accept", "where is the host? In IPv4 this is ARP",
+			icmpv6(ndNeighborSolicit), accept)
+		s.add(input, "icmpv6 type nd-neighbor-advert accept", "the answer to that",
+			icmpv6(ndNeighborAdvert), accept)
+		s.add(input, "drop", "nor is the host a way out", drop)
+	} else {
+		s.add(forward, fmt.Sprintf("oifname != %q accept", bridge), "not for this network",
+			oifname(not, bridge), accept)
+		s.add(forward, fmt.Sprintf("iifname %q accept", bridge), "from one container to its neighbour",
+			iifname(is, bridge), accept)
+		s.add(forward, "ct state established,related accept", "answers to what a container asked",
+			ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept)
+		s.add(forward, "ct status dnat accept", "published ports",
+			ctStatusDNAT(), accept)
+		if n.Routed {
+			s.add(forward, "ip daddr . meta l4proto . th dport @"+s.open.Name+" accept", "published ports of a network that is routed to",
+				family(unix.NFPROTO_IPV4), isOpen(s.open), accept)
+		}
+		if n.Routed6 {
+			s.add(forward, "ip6 daddr . meta l4proto . th dport @"+s.open6.Name+" accept", "published ports of a network that is routed to",
+				family(unix.NFPROTO_IPV6), isOpen(s.open6), accept)
+		}
+		s.add(forward, "drop", "nothing else gets in: not another network, not another host",
+			drop)
+	}
+	s.guardRules(n)
 	return s
 }
 
-// portMap describes a map from published ports to the containers' addresses
-// and ports. The ID is its name within a transaction.
-func portMap(name string, id uint32, key ...nftables.SetDatatype) *nftables.Set {
-	concat := func(types ...nftables.SetDatatype) nftables.SetDatatype {
-		t, err := nftables.ConcatSetType(types...)
-		if err != nil {
-			panic(err) // more than five types
-		}
-		return t
+// publishedPorts adds the maps from published ports to the containers'
+// addresses and ports.
+func (s *ruleset) publishedPorts(n *Network) {
+	proto, port := nftables.TypeInetProto, nftables.TypeInetService
+	ip, ip6 := nftables.TypeIPAddr, nftables.TypeIP6Addr
+	to, to6 := []nftables.SetDatatype{ip, port}, []nftables.SetDatatype{ip6, port}
+	s.everywhere = s.set(table, "published-"+n.Bridge, to, proto, port)
+	s.on = s.set(table, "published-on-"+n.Bridge, to, ip, proto, port)
+	if n.Subnet6.IsValid() {
+		s.everywhere6 = s.set(table, "published6-"+n.Bridge, to6, proto, port)
+		s.on6 = s.set(table, "published6-on-"+n.Bridge, to6, ip6, proto, port)
 	}
-	return &nftables.Set{
-		Table: table, Name: name, ID: id, IsMap: true, Concatenation: true,
-		KeyType:  concat(key...),
-		DataType: concat(nftables.TypeIPAddr, nftables.TypeInetService),
+	if n.Routed {
+		s.open = s.set(table, "open-"+n.Bridge, nil, ip, proto, port)
+	}
+	if n.Routed6 {
+		s.open6 = s.set(table, "open6-"+n.Bridge, nil, ip6, proto, port)
 	}
 }
 
@@ -140,8 +228,9 @@ func portMap(name string, id uint32, key ...nftables.SetDatatype) *nftables.Set 
 func (n *Network) writeRules(ctx context.Context) error {
 	s := n.ruleset()
 	c := new(nftables.Conn)
-	chapter.Call(ctx, "all of Drydock's rules on this host, and none of anybody else's", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWTABLE ip %q)", table.Name)
+	chapter.Call(ctx, "all of Drydock's rules on this host, and none of anybody else's", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWTABLE inet %q, bridge %[1]q)", table.Name)
 	c.AddTable(table)
+	c.AddTable(frames)
 	for _, ch := range s.chains {
 		hook := ""
 		if ch.Hooknum != nil {
@@ -151,8 +240,8 @@ func (n *Network) writeRules(ctx context.Context) error {
 		c.AddChain(ch)
 		c.FlushChain(ch)
 	}
-	for _, m := range []*nftables.Set{s.everywhere, s.on} {
-		chapter.Call(ctx, "published ports: one element each", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSET %q { type %s : %s })", m.Name, m.KeyType.Name, m.DataType.Name)
+	for _, m := range s.sets {
+		chapter.Call(ctx, "one element for each published port, or each container", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSET %q { type %s%s })", m.Name, m.KeyType.Name, mapped(m))
 		if err := c.AddSet(m, nil); err != nil {
 			return fmt.Errorf("map %s: %w", m.Name, err)
 		}
@@ -160,7 +249,7 @@ func (n *Network) writeRules(ctx context.Context) error {
 	for _, r := range s.rules {
 		chapter.Call(ctx, r.why, "sendto(NETLINK_NETFILTER, NFT_MSG_NEWRULE %q { %s })", r.chain.Name, r.text)
 		c.AddRule(&nftables.Rule{
-			Table: table, Chain: r.chain, Exprs: slices.Concat(r.exprs...),
+			Table: r.chain.Table, Chain: r.chain, Exprs: slices.Concat(r.exprs...),
 			UserData: userdata.AppendString(nil, userdata.TypeComment, r.why),
 		})
 	}
@@ -179,6 +268,7 @@ func (n *Network) deleteRules(ctx context.Context) error {
 	// Removing what is not there is an error, and a transaction fails as a
 	// whole; so what may be missing is added first, in the same transaction.
 	c.AddTable(table)
+	c.AddTable(frames)
 	for _, ch := range s.chains {
 		c.AddChain(ch)
 		c.FlushChain(ch)
@@ -186,7 +276,7 @@ func (n *Network) deleteRules(ctx context.Context) error {
 	for _, ch := range s.chains {
 		c.DelChain(ch)
 	}
-	for _, m := range []*nftables.Set{s.everywhere, s.on} {
+	for _, m := range s.sets {
 		if err := c.AddSet(m, nil); err != nil {
 			return fmt.Errorf("map %s: %w", m.Name, err)
 		}
@@ -195,7 +285,15 @@ func (n *Network) deleteRules(ctx context.Context) error {
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("remove the rules of network %s: %w", n.Name, err)
 	}
-	return deleteEmptyTable(ctx)
+	return errors.Join(deleteEmptyTable(ctx, table), deleteEmptyTable(ctx, frames))
+}
+
+// mapped is the second half of a map's type.
+func mapped(s *nftables.Set) string {
+	if !s.IsMap {
+		return ""
+	}
+	return " : " + s.DataType.Name
 }
 
 // deleteEmptyTable removes the table unless another network, perhaps another
@@ -203,14 +301,14 @@ func (n *Network) deleteRules(ctx context.Context) error {
 // recursively"): to look first and remove then would be a race, and lose the
 // other's rules. The nftables package cannot say that flag, so the message is
 // made here: struct nfgenmsg, then the table's name, between a batch's two ends.
-func deleteEmptyTable(ctx context.Context) error {
-	chapter.Call(ctx, "the last network takes the table with it; if it is not the last the kernel says EBUSY", "sendto(NETLINK_NETFILTER, NFT_MSG_DELTABLE ip %q NLM_F_NONREC)", table.Name)
+func deleteEmptyTable(ctx context.Context, t *nftables.Table) error {
+	chapter.Call(ctx, "the last network takes the table with it; if it is not the last the kernel says EBUSY", "sendto(NETLINK_NETFILTER, NFT_MSG_DELTABLE %s %q NLM_F_NONREC)", families[t.Family], t.Name)
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer conn.Close()
-	name, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: []byte(table.Name + "\x00")}})
+	name, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: []byte(t.Name + "\x00")}})
 	if err != nil {
 		return err
 	}
@@ -223,7 +321,7 @@ func deleteEmptyTable(ctx context.Context) error {
 				Type:  unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE,
 				Flags: netlink.Request | netlink.Acknowledge | notRecursively,
 			},
-			Data: append([]byte{byte(table.Family), unix.NFNETLINK_V0, 0, 0}, name...),
+			Data: append([]byte{byte(t.Family), unix.NFNETLINK_V0, 0, 0}, name...),
 		},
 		{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: netlink.Request}, Data: ends},
 	})
@@ -231,14 +329,19 @@ func deleteEmptyTable(ctx context.Context) error {
 		_, err = conn.Receive()
 	}
 	if err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove table %s: %w", table.Name, err)
+		return fmt.Errorf("remove table %s: %w", t.Name, err)
 	}
 	return nil
+}
+
+var families = map[nftables.TableFamily]string{
+	nftables.TableFamilyINet: "inet", nftables.TableFamilyBridge: "bridge", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
 }
 
 var hooks = map[nftables.ChainHook]string{
 	*nftables.ChainHookPrerouting:  "prerouting",
 	*nftables.ChainHookForward:     "forward",
+	*nftables.ChainHookInput:       "input",
 	*nftables.ChainHookOutput:      "output",
 	*nftables.ChainHookPostrouting: "postrouting",
 }

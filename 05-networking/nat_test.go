@@ -98,7 +98,7 @@ func rules(t *testing.T, n *Network) (all []string) {
 	t.Helper()
 	c := new(nftables.Conn)
 	for _, ch := range n.ruleset().chains {
-		rs, err := c.GetRules(table, ch)
+		rs, err := c.GetRules(ch.Table, ch)
 		must(t, err)
 		for _, r := range rs {
 			all = append(all, ch.Name+": "+string(r.UserData))
@@ -112,16 +112,28 @@ func rules(t *testing.T, n *Network) (all []string) {
 func TestRulesAreWhatTheyAreSaidToBe(t *testing.T) {
 	hosttest.Require(t, hosttest.Bridge, hosttest.Program("nft"))
 	l := newLab(t)
-	n := l.network(0)
+	routed := dualStack(testNetwork(1))
+	routed.Routed, routed.Routed6 = true, true
+	internal := dualStack(testNetwork(2))
+	internal.Internal = true
+	for _, n := range []*Network{testNetwork(3), dualStack(testNetwork(0)), routed, internal} {
+		l.create(n)
+		rulesAreWhatTheyAreSaidToBe(t, n)
+	}
+}
+
+func rulesAreWhatTheyAreSaidToBe(t *testing.T, n *Network) {
+	t.Helper()
 	for _, c := range n.ruleset().chains {
-		out, err := exec.Command("nft", "list", "chain", "ip", table.Name, c.Name).CombinedOutput()
+		out, err := exec.Command("nft", "list", "chain", families[c.Table.Family], c.Table.Name, c.Name).CombinedOutput()
 		if err != nil {
 			t.Fatalf("nft: %v: %s", err, out)
 		}
 		var got, want []string
 		for _, line := range strings.Split(string(out), "\n") {
 			if rule, _, found := strings.Cut(strings.TrimSpace(line), " comment "); found {
-				got = append(got, rule)
+				// What older versions of nft do not know by its name.
+				got = append(got, strings.Replace(rule, "@th,64,128", "icmpv6 taddr", 1))
 			}
 		}
 		for _, r := range n.ruleset().rules {

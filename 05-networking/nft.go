@@ -3,7 +3,9 @@
 package networking
 
 import (
+	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -16,14 +18,11 @@ import (
 // next compares the register, and where that is false the rule ends
 // (nft(8), "expressions"). Each function here is one such phrase.
 
-// Registers. The four-byte ones are parts of the large ones: r9 is the second
-// quarter of r1, in which a concatenation therefore lies as r1, r9.
-const (
-	r1 = unix.NFT_REG_1
-	r9 = unix.NFT_REG32_00 + 1
-	// for the concatenation of three
-	r10 = unix.NFT_REG32_00 + 2
-)
+// register is the place of the i-th four bytes of a concatenation, of which
+// there are sixteen.
+func register(i uint32) uint32 { return unix.NFT_REG32_00 + i }
+
+const r1 = unix.NFT_REG_1
 
 // iifname "dd0"
 func iifname(op expr.CmpOp, name string) []expr.Any { return ifname(expr.MetaKeyIIFNAME, op, name) }
@@ -40,20 +39,55 @@ func ifname(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
 	}
 }
 
-// Offsets in the IPv4 header.
+// A field is a place in a packet.
+type field struct {
+	base        expr.PayloadBase
+	offset, len uint32
+}
+
+// Which end of a packet: its address lies at another offset in IPv4 (RFC 791)
+// than in IPv6 (RFC 8200).
+type end int
+
 const (
-	saddr = 12
-	daddr = 16
+	saddr end = iota
+	daddr
 )
 
-// ip saddr 172.30.0.0/24
-func address(offset uint32, op expr.CmpOp, p netip.Prefix) []expr.Any {
-	mask := binaryutil.BigEndian.PutUint32(^uint32(0) << (32 - p.Bits()))
+func (e end) ip() field {
+	return field{expr.PayloadBaseNetworkHeader, 12 + 4*uint32(e), 4}
+}
+
+func (e end) ip6() field {
+	return field{expr.PayloadBaseNetworkHeader, 8 + 16*uint32(e), 16}
+}
+
+var thDport = field{expr.PayloadBaseTransportHeader, 2, 2}
+
+func (f field) into(register uint32) expr.Any {
+	return &expr.Payload{DestRegister: register, Base: f.base, Offset: f.offset, Len: f.len}
+}
+
+// meta nfproto ipv4: in a table that sees both, the offsets mean nothing before this.
+func family(proto byte) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: r1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
-		&expr.Bitwise{SourceRegister: r1, DestRegister: r1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
-		&expr.Cmp{Op: op, Register: r1, Data: p.Masked().Addr().AsSlice()},
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: r1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: r1, Data: []byte{proto}},
 	}
+}
+
+// ip saddr 172.30.0.0/24, ip6 daddr ::1
+func address(e end, op expr.CmpOp, p netip.Prefix) []expr.Any {
+	f, proto := e.ip(), byte(unix.NFPROTO_IPV4)
+	if p.Addr().Is6() {
+		f, proto = e.ip6(), unix.NFPROTO_IPV6
+	}
+	phrase := append(family(proto), f.into(r1))
+	if !p.IsSingleIP() {
+		mask := net.CIDRMask(p.Bits(), p.Addr().BitLen())
+		phrase = append(phrase, &expr.Bitwise{SourceRegister: r1, DestRegister: r1, Len: f.len, Mask: mask, Xor: make([]byte, f.len)})
+	}
+	return append(phrase, &expr.Cmp{Op: op, Register: r1, Data: p.Masked().Addr().AsSlice()})
 }
 
 // fib daddr type local: the routing table (forwarding information base) knows
@@ -84,30 +118,69 @@ func ct(key expr.CtKey, bits uint32) []expr.Any {
 
 // dnat ip to meta l4proto . th dport map @m
 func dnatByPort(m *nftables.Set) []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r1},
-		&expr.Payload{DestRegister: r9, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		lookup(m), dnat(),
-	}
+	return []expr.Any{l4proto(0), thDport.into(register(1)), lookup(m), dnat(m)}
 }
 
 // dnat ip to ip daddr . meta l4proto . th dport map @m
 func dnatByAddressAndPort(m *nftables.Set) []expr.Any {
-	return []expr.Any{
-		&expr.Payload{DestRegister: r1, Base: expr.PayloadBaseNetworkHeader, Offset: daddr, Len: 4},
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r9},
-		&expr.Payload{DestRegister: r10, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		lookup(m), dnat(),
-	}
+	return append(hostAddressAndPort(m), lookup(m), dnat(m))
 }
 
-// lookup puts what the map has for the key in r1 into r1: address and port.
+// ip daddr . meta l4proto . th dport @s
+func isOpen(s *nftables.Set) []expr.Any {
+	return append(hostAddressAndPort(s), in(s))
+}
+
+func hostAddressAndPort(s *nftables.Set) []expr.Any {
+	to := daddr.ip()
+	if strings.HasPrefix(s.KeyType.Name, nftables.TypeIP6Addr.Name) {
+		to = daddr.ip6()
+	}
+	return []expr.Any{to.into(r1), l4proto(to.len / 4), thDport.into(register(to.len/4 + 1))}
+}
+
+func l4proto(i uint32) expr.Any {
+	return &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register(i)}
+}
+
+// lookup puts what the map has for the key into its place: address and port.
 func lookup(m *nftables.Set) expr.Any {
 	return &expr.Lookup{SourceRegister: r1, DestRegister: r1, IsDestRegSet: true, SetName: m.Name, SetID: m.ID}
 }
 
-func dnat() expr.Any {
-	return &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: r1, RegProtoMin: r9}
+// in ends the rule unless the set has the key.
+func in(s *nftables.Set) expr.Any {
+	return &expr.Lookup{SourceRegister: r1, SetName: s.Name, SetID: s.ID}
+}
+
+// notIn ends the rule if the set has the key.
+func notIn(s *nftables.Set) expr.Any {
+	return &expr.Lookup{SourceRegister: r1, SetName: s.Name, SetID: s.ID, Invert: true}
+}
+
+func dnat(m *nftables.Set) expr.Any {
+	if strings.HasPrefix(m.DataType.Name, nftables.TypeIP6Addr.Name) {
+		return &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV6, RegAddrMin: r1, RegProtoMin: register(4)}
+	}
+	return &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: r1, RegProtoMin: register(1)}
+}
+
+// Types of ICMPv6 messages that take the place of ARP (RFC 4861).
+const (
+	ndRouterAdvert    = 134
+	ndNeighborSolicit = 135
+	ndNeighborAdvert  = 136
+	ndRedirect        = 137
+)
+
+// icmpv6 type nd-neighbor-advert
+func icmpv6(kind byte) []expr.Any {
+	return []expr.Any{
+		l4proto(0),
+		&expr.Cmp{Op: expr.CmpOpEq, Register: r1, Data: []byte{unix.IPPROTO_ICMPV6}},
+		field{expr.PayloadBaseTransportHeader, 0, 1}.into(r1),
+		&expr.Cmp{Op: expr.CmpOpEq, Register: r1, Data: []byte{kind}},
+	}
 }
 
 func jump(c *nftables.Chain) []expr.Any {

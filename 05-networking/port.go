@@ -2,6 +2,7 @@ package networking
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,43 +13,56 @@ import (
 // Port is one published port: what arrives at HostIP:HostPort goes to
 // ContainerPort of the endpoint that has it.
 type Port struct {
-	HostIP        netip.Addr // IPv4; the zero value and 0.0.0.0 mean every address of the host
+	HostIP        netip.Addr // 0.0.0.0: every IPv4 address of the host; [::]: every IPv6 one; the zero value: every one
 	HostPort      uint16     // 0: [Reserve] chooses one
 	ContainerPort uint16
-	Protocol      string // "tcp" or "udp"
+	Protocol      string // "tcp", "udp" or "sctp"
 }
 
-// String writes the port as `docker ps` does: 0.0.0.0:8080->80/tcp.
+// String writes the port as `docker ps` does: 0.0.0.0:8080->80/tcp, and one on
+// all addresses as *:8080->80/tcp.
 func (p Port) String() string {
-	return fmt.Sprintf("%s:%d->%d/%s", p.hostIP(), p.HostPort, p.ContainerPort, p.Protocol)
+	return fmt.Sprintf("%s->%d/%s", net.JoinHostPort(p.host(), strconv.Itoa(int(p.HostPort))), p.ContainerPort, p.Protocol)
 }
 
-// hostIP is HostIP with the zero value spelled out.
-func (p Port) hostIP() netip.Addr {
+// host is HostIP as messages have it.
+func (p Port) host() string {
 	if !p.HostIP.IsValid() {
-		return netip.IPv4Unspecified()
+		return "*"
 	}
-	return p.HostIP.Unmap()
+	return p.HostIP.Unmap().String()
 }
 
-// everywhere reports whether the port is published on every host address.
-func (p Port) everywhere() bool { return p.hostIP().IsUnspecified() }
+// hostIP is the host's address for what goes to an address like to; the zero
+// value where the port is not published in that family.
+func (p Port) hostIP(to netip.Addr) netip.Addr {
+	host := p.HostIP.Unmap()
+	if !host.IsValid() && to.IsValid() {
+		return unspecified(to)
+	}
+	if host.Is4() != to.Is4() {
+		return netip.Addr{}
+	}
+	return host
+}
 
 func (p Port) check() error {
 	switch {
-	case p.Protocol != "tcp" && p.Protocol != "udp":
-		return invalid("port %s: protocol %q is neither tcp nor udp", p, p.Protocol)
+	case p.Protocol != "tcp" && p.Protocol != "udp" && p.Protocol != "sctp":
+		return invalid("port %s: protocol %q is neither tcp nor udp nor sctp", p, p.Protocol)
 	case p.ContainerPort == 0:
 		return invalid("port %s: the container's port is missing", p)
-	case !p.hostIP().Is4():
-		return invalid("port %s: the host address is not IPv4", p)
+	case p.HostIP.Zone() != "":
+		return invalid("port %s: the host address has a zone; publish on all addresses, or on one without", p)
 	}
 	return nil
 }
 
 // ParsePort reads what stands after -p:
 //
-//	[[HOST-IP:][HOST-PORT[-END]]:]CONTAINER-PORT[-END][/tcp|/udp]
+//	[[HOST-IP:][HOST-PORT[-END]]:]CONTAINER-PORT[-END][/tcp|/udp|/sctp]
+//
+// where an IPv6 HOST-IP stands in brackets.
 //
 // A range of host ports goes to a range of container ports of the same length;
 // each pair is one Port. Where the host's port is missing it is 0. A mistake
@@ -62,8 +76,8 @@ func ParsePort(s string) ([]Port, error) {
 		protocol = "tcp"
 	}
 	protocol = strings.ToLower(protocol)
-	if protocol != "tcp" && protocol != "udp" {
-		return bad("protocol %q is neither tcp nor udp", protocol)
+	if protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
+		return bad("protocol %q is neither tcp nor udp nor sctp", protocol)
 	}
 
 	// From the right, because an IPv6 address has colons of its own.
@@ -84,9 +98,7 @@ func ParsePort(s string) ([]Port, error) {
 			if ip, err = netip.ParseAddr(strings.Trim(address, "[]")); err != nil {
 				return bad("%q is not an IP address", address)
 			}
-			if ip = ip.Unmap(); !ip.Is4() {
-				return bad("the host address %s is not IPv4", ip)
-			}
+			ip = ip.Unmap()
 		}
 	}
 	var hostFirst, hostLast uint16

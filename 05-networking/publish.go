@@ -9,85 +9,188 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // mapping is one element of a port map: a published port and the container's
-// address.
+// address, both of one family.
 type mapping struct {
 	port    Port
 	address netip.Addr
 }
 
-var protocols = map[string]byte{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP}
+var protocols = map[string]byte{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP, "sctp": unix.IPPROTO_SCTP}
 
-// element is the mapping as the map has it. Each part of a concatenation
-// begins at a four-byte register, in network byte order.
-func (m mapping) element() nftables.SetElement {
+// mappings are p's, one for each family in which it has a host address and ep
+// an address to lead to.
+func (ep *Endpoint) mappings(p Port) []mapping {
+	var all []mapping
+	for _, to := range []netip.Addr{ep.Address.Addr(), ep.Address6.Addr()} {
+		if host := p.hostIP(to); to.IsValid() && host.IsValid() && host != netip.IPv6Loopback() {
+			one := p
+			one.HostIP = host
+			all = append(all, mapping{one, to})
+		}
+	}
+	return all
+}
+
+// key is the mapping's as the map has it. Each part of a concatenation begins
+// at a four-byte register, in network byte order.
+func (m mapping) key() []byte {
 	var key []byte
-	if !m.port.everywhere() {
-		key = append(key, m.port.hostIP().AsSlice()...)
+	if !m.port.HostIP.IsUnspecified() {
+		key = m.port.HostIP.AsSlice()
 	}
 	key = append(key, protocols[m.port.Protocol], 0, 0, 0)
-	key = append(binary.BigEndian.AppendUint16(key, m.port.HostPort), 0, 0)
+	return append(binary.BigEndian.AppendUint16(key, m.port.HostPort), 0, 0)
+}
+
+func (m mapping) element() nftables.SetElement {
 	val := append(binary.BigEndian.AppendUint16(m.address.AsSlice(), m.port.ContainerPort), 0, 0)
-	return nftables.SetElement{Key: key, Val: val}
+	return nftables.SetElement{Key: m.key(), Val: val}
 }
 
 // mappingOf is element's inverse; ok is false for what Drydock did not write.
 func mappingOf(e nftables.SetElement) (m mapping, ok bool) {
-	key, val := e.Key, e.Val
-	if len(key) == 12 {
-		m.port.HostIP = netip.AddrFrom4([4]byte(key[:4]))
-		key = key[4:]
-	}
-	if len(key) != 8 || len(val) != 8 {
+	if len(e.Val) != 8 && len(e.Val) != 20 {
 		return m, false
+	}
+	m.address, _ = netip.AddrFromSlice(e.Val[:len(e.Val)-4])
+	m.port.ContainerPort = binary.BigEndian.Uint16(e.Val[len(e.Val)-4:])
+	m.port.HostIP, m.port.Protocol, m.port.HostPort, ok = portOf(e.Key)
+	if !m.port.HostIP.IsValid() {
+		m.port.HostIP = unspecified(m.address)
+	}
+	return m, ok && m.port.HostIP.Is4() == m.address.Is4()
+}
+
+// portOf reads the key [address .] protocol . port.
+func portOf(key []byte) (a netip.Addr, protocol string, port uint16, ok bool) {
+	if len(key) != 8 && len(key) != 12 && len(key) != 24 {
+		return a, "", 0, false
+	}
+	if ip := key[:len(key)-8]; len(ip) > 0 {
+		a, _ = netip.AddrFromSlice(ip)
+		key = key[len(ip):]
 	}
 	for name, number := range protocols {
 		if number == key[0] {
-			m.port.Protocol = name
+			protocol = name
 		}
 	}
-	m.port.HostPort = binary.BigEndian.Uint16(key[4:])
-	m.address = netip.AddrFrom4([4]byte(val[:4]))
-	m.port.ContainerPort = binary.BigEndian.Uint16(val[4:])
-	return m, m.port.Protocol != ""
+	return a, protocol, binary.BigEndian.Uint16(key[4:]), protocol != ""
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
 
 // String writes the mapping as nft does.
 func (m mapping) String() string {
 	host := ""
-	if !m.port.everywhere() {
-		host = m.port.hostIP().String() + " . "
+	if !m.port.HostIP.IsUnspecified() {
+		host = m.port.HostIP.String() + " . "
 	}
 	return fmt.Sprintf("%s%s . %d : %s . %d", host, m.port.Protocol, m.port.HostPort, m.address, m.port.ContainerPort)
 }
 
-// Publish leads ep.Ports of the host to ep.Address, all of them or, on error,
-// none. [Network.Connect] calls it; an engine calls it alone to put back what a
-// flush of the firewall took. What is published already is no error, and what
-// leads to another container is an errdefs.ErrAlreadyExists.
+// portMap returns the map that m belongs into.
+func (s *ruleset) portMap(m mapping) *nftables.Set {
+	switch everywhere := m.port.HostIP.IsUnspecified(); {
+	case m.address.Is4() && everywhere:
+		return s.everywhere
+	case m.address.Is4():
+		return s.on
+	case everywhere:
+		return s.everywhere6
+	}
+	return s.on6
+}
+
+// opening is a container's port that is reached without translation, in a
+// network that is routed to.
+type opening struct {
+	address  netip.Addr
+	protocol string
+	port     uint16
+}
+
+func (o opening) key() []byte {
+	return mapping{port: Port{HostIP: o.address, Protocol: o.protocol, HostPort: o.port}}.key()
+}
+
+func openingOf(key []byte) (o opening, ok bool) {
+	o.address, o.protocol, o.port, ok = portOf(key)
+	return o, ok && o.address.IsValid()
+}
+
+// routed reports whether the network's containers are reached by their own
+// addresses, in the family of a.
+func (n *Network) routed(a netip.Addr) bool { return a.Is4() && n.Routed || a.Is6() && n.Routed6 }
+
+// elements are all that the rules are to know of ep.
+func (n *Network) elements(s *ruleset, ep *Endpoint) map[*nftables.Set][]nftables.SetElement {
+	all := make(map[*nftables.Set][]nftables.SetElement)
+	if !ep.Router {
+		all = s.guardElements(ep)
+	}
+	for _, p := range ep.Ports {
+		for _, m := range ep.mappings(p) {
+			set, e := s.portMap(m), m.element()
+			if n.routed(m.address) {
+				set, e = s.open, nftables.SetElement{Key: opening{m.address, p.Protocol, p.ContainerPort}.key()}
+				if m.address.Is6() {
+					set = s.open6
+				}
+			}
+			all[set] = append(all[set], e)
+		}
+	}
+	return all
+}
+
+// Publish tells the rules and the bridge what they are to know of ep: that the
+// host's ports ep.Ports lead to it, and which addresses its cable speaks for; all of it or, on
+// error, nothing. [Network.Connect] does so; an engine calls it alone to put
+// back what a flush of the firewall took. What is there already is no error, and
+// a port that leads to another container is an errdefs.ErrAlreadyExists.
+//
+// In a network that is [Network.Routed], a port is not of the host's: the
+// container's own is opened.
 //
 // The host's ports should be held: see [Reserve]. Undo: [Network.Unpublish].
 func (n *Network) Publish(ctx context.Context, ep *Endpoint) error {
-	if len(ep.Ports) == 0 {
-		return nil
+	if err := n.check(); err != nil {
+		return err
 	}
 	if err := n.prepare(ep); err != nil {
 		return err
 	}
+	if err := n.restorePort(ctx, ep); err != nil {
+		return err
+	}
+	return n.publish(ctx, ep)
+}
+
+func (n *Network) publish(ctx context.Context, ep *Endpoint) error {
 	s, c := n.ruleset(), new(nftables.Conn)
-	for _, p := range ep.Ports {
-		m := mapping{p, ep.Address.Addr()}
-		set := s.portMap(p)
-		chapter.Call(ctx, "the published port leads to the container", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSETELEM %q { %s })", set.Name, m)
-		if err := c.SetAddElements(set, []nftables.SetElement{m.element()}); err != nil {
-			return fmt.Errorf("publish %s: %w", p, err)
+	elements := n.elements(s, ep)
+	for _, set := range s.sets {
+		es := elements[set]
+		if len(es) == 0 {
+			continue
+		}
+		chapter.Call(ctx, whyElement(set), "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSETELEM %q { %s })", set.Name, elementText(set, es))
+		if err := c.SetAddElements(set, es); err != nil {
+			return fmt.Errorf("publish the ports of %s: %w", ep.Address.Addr(), err)
 		}
 	}
 	if err := c.Flush(); err != nil {
@@ -102,100 +205,96 @@ func (n *Network) Publish(ctx context.Context, ep *Endpoint) error {
 	return forgetDatagrams(ctx, ep.Ports)
 }
 
-// Unpublish takes every port away that leads to ep.Address, whether ep.Ports
-// has it or not. Where there is none it does nothing.
+// Unpublish takes every port away that leads to ep's addresses, whether
+// ep.Ports has it or not. Where there is none it does nothing.
 func (n *Network) Unpublish(ctx context.Context, ep *Endpoint) error {
-	published, err := n.published()
+	return n.remove(ctx, ep, false)
+}
+
+// forget takes all away that the rules know of ep.
+func (n *Network) forget(ctx context.Context, ep *Endpoint) error { return n.remove(ctx, ep, true) }
+
+func (n *Network) remove(ctx context.Context, ep *Endpoint, cable bool) error {
+	known, err := n.known()
 	if err != nil {
 		return err
 	}
-	s, c := n.ruleset(), new(nftables.Conn)
-	var ports []Port
-	for _, m := range published {
-		if m.address != ep.Address.Addr() {
-			continue
+	s := n.ruleset()
+	elements := make(map[*nftables.Set][]nftables.SetElement)
+	addresses := []netip.Addr{ep.Address.Addr(), ep.Address6.Addr()}
+	if ep.Address.IsValid() {
+		own := hostInterface(ep.Address.Addr())
+		for _, g := range known.guarded {
+			if g.port != own {
+				continue
+			}
+			addresses = append(addresses, g.address)
+			if set := s.guard.of(g.address); cable && set != nil {
+				elements[set] = append(elements[set], nftables.SetElement{Key: g.key()})
+			}
 		}
-		set := s.portMap(m.port)
-		chapter.Call(ctx, "the port is published no more", "sendto(NETLINK_NETFILTER, NFT_MSG_DELSETELEM %q { %s })", set.Name, m)
-		if err := c.SetDeleteElements(set, []nftables.SetElement{{Key: m.element().Key}}); err != nil {
-			return fmt.Errorf("take back %s: %w", m.port, err)
+		if cable && slices.Contains(known.ports, own) {
+			elements[s.guard.ports] = []nftables.SetElement{{Key: linkKey(own)}}
 		}
-		ports = append(ports, m.port)
 	}
-	if len(ports) == 0 {
+	var ports []Port
+	for _, m := range known.published {
+		if slices.Contains(addresses, m.address) {
+			elements[s.portMap(m)] = append(elements[s.portMap(m)], nftables.SetElement{Key: m.key()})
+			ports = append(ports, m.port)
+		}
+	}
+	for _, o := range known.open {
+		set := s.open
+		if o.address.Is6() {
+			set = s.open6
+		}
+		if slices.Contains(addresses, o.address) {
+			elements[set] = append(elements[set], nftables.SetElement{Key: o.key()})
+		}
+	}
+	if len(elements) == 0 {
 		return nil
+	}
+	c := new(nftables.Conn)
+	for set, es := range elements {
+		chapter.Call(ctx, "the container has it no more", "sendto(NETLINK_NETFILTER, NFT_MSG_DELSETELEM %q { %s })", set.Name, elementText(set, es))
+		if err := c.SetDeleteElements(set, es); err != nil {
+			return fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
+		}
 	}
 	// ENOENT: somebody flushed the table since we looked.
 	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("take back the ports of %s: %w", ep.Address.Addr(), err)
+		return fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
 	}
 	return forgetDatagrams(ctx, ports)
 }
 
-// published returns the elements of the network's port maps; no map, no
-// elements.
-func (n *Network) published() ([]mapping, error) {
-	s, c := n.ruleset(), new(nftables.Conn)
-	var all []mapping
-	for _, set := range []*nftables.Set{s.everywhere, s.on} {
-		// Asked for by name first: what the list of elements says of a missing
-		// map can't be told from other errors.
-		if _, err := c.GetSetByName(table, set.Name); errors.Is(err, unix.ENOENT) {
-			continue
-		} else if err != nil {
-			return nil, fmt.Errorf("map %s: %w", set.Name, err)
-		}
-		elements, err := c.GetSetElements(set)
-		if err != nil {
-			return nil, fmt.Errorf("elements of %s: %w", set.Name, err)
-		}
-		for _, e := range elements {
-			if m, ok := mappingOf(e); ok {
-				all = append(all, m)
-			}
-		}
+// whyElement and elementText tell what an element is, for --explain.
+func whyElement(set *nftables.Set) string {
+	switch {
+	case set.IsMap:
+		return "the published port leads to the container"
+	case set.Table == frames:
+		return "the switch takes frames of this port only with these addresses"
 	}
-	return all, nil
+	return "the container's port is open"
 }
 
-// portMap returns the map that p belongs into.
-func (s *ruleset) portMap(p Port) *nftables.Set {
-	if p.everywhere() {
-		return s.everywhere
-	}
-	return s.on
-}
-
-// forgetDatagrams removes what connection tracking remembers of these UDP
-// ports. The NAT rules are asked for the first packet of a flow only, and for
-// UDP everything from one socket to one port is one flow, for as long as it
-// does not fall silent: a client that never stops sending would keep missing a
-// container that came after its first packet, or keep talking to one that went.
-func forgetDatagrams(ctx context.Context, ports []Port) error {
-	filter := udpPorts{}
-	for _, p := range ports {
-		if p.Protocol == "udp" {
-			filter = append(filter, p.HostPort)
+func elementText(set *nftables.Set, es []nftables.SetElement) string {
+	var all []string
+	for _, e := range es {
+		text := linkName(e.Key)
+		if m, ok := mappingOf(e); ok && set.IsMap {
+			text = m.String()
+		} else if o, ok := openingOf(e.Key); ok && set.Table == table {
+			text = fmt.Sprintf("%s . %s . %d", o.address, o.protocol, o.port)
+		} else if _, protocol, port, ok := portOf(e.Key); ok && set.Table == table {
+			text = fmt.Sprintf("%s . %d", protocol, port)
+		} else if g, ok := guardedOf(e.Key); ok {
+			text = fmt.Sprintf("%s . %s . %s", g.port, g.mac, g.address)
 		}
+		all = append(all, text)
 	}
-	if len(filter) == 0 {
-		return nil
-	}
-	h, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
-	if err != nil {
-		return fmt.Errorf("netlink: %w", err)
-	}
-	defer h.Close()
-	chapter.Call(ctx, "flows that began under the old rules begin anew", "sendto(NETLINK_NETFILTER, IPCTNL_MSG_CT_DELETE protocol=udp dport=%v)", []uint16(filter))
-	if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filter); err != nil {
-		return fmt.Errorf("forget the UDP flows to ports %v: %w", []uint16(filter), err)
-	}
-	return nil
-}
-
-// udpPorts matches the flows to one of these host ports.
-type udpPorts []uint16
-
-func (ports udpPorts) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
-	return f.Forward.Protocol == unix.IPPROTO_UDP && slices.Contains(ports, f.Forward.DstPort)
+	return strings.Join(all, ", ")
 }

@@ -5,6 +5,7 @@ package networking
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/containerd/errdefs"
@@ -14,56 +15,95 @@ import (
 // Reservation holds a port of the host. The kernel releases it when it is
 // closed or when its process ends.
 type Reservation struct {
-	Port Port // with HostPort chosen
-	file *os.File
+	Port  Port // with HostPort chosen
+	file  *os.File
+	relay *relay // nil: nothing is received
 }
 
-// Close gives the port back.
-func (r *Reservation) Close() error { return r.file.Close() }
+// Close gives the port back, and ends the connections of a [Reservation.Relay].
+func (r *Reservation) Close() error {
+	if r.relay != nil {
+		r.relay.close()
+	}
+	return r.file.Close()
+}
 
 // Reserve takes p's host port, so that no other program and no other engine on
 // this host gets it while the rules send its traffic to a container. With
 // HostPort 0 the kernel chooses a free one. A port that someone else has is an
-// errdefs.ErrAlreadyExists.
+// errdefs.ErrAlreadyExists; SCTP on a kernel without it an errdefs.ErrNotImplemented.
 //
-// Nothing is ever received on the socket: the rules of [Network.Connect] act
-// before a packet gets so far. Where there are none, a TCP client is refused at
-// once and does not wait in the queue of a listener that nobody reads.
+// Nothing is ever received on the socket, unless by [Reservation.Relay]: the rules
+// of [Network.Connect] act before a packet gets so far. Where there are none, a
+// TCP client is refused at once and does not wait in the queue of a listener
+// that nobody reads.
 func Reserve(p Port) (*Reservation, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	kind := unix.SOCK_STREAM
-	if p.Protocol == "udp" {
-		kind = unix.SOCK_DGRAM
-	}
-	if p.HostPort == 0 && kind == unix.SOCK_STREAM {
+	listens := p.Protocol != "udp"
+	if p.HostPort == 0 && listens {
 		chosen, err := choose(&p)
 		if err != nil {
 			return nil, err
 		}
 		defer chosen.Close()
 	}
-	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	f, err := portSocket(p)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return nil, err
 	}
-	r := &Reservation{Port: p, file: os.NewFile(uintptr(fd), "port "+p.String())}
-	if err := hold(fd, kind, p); err != nil {
+	r := &Reservation{Port: p, file: f}
+	if err := hold(int(f.Fd()), listens, p); err != nil {
 		r.Close()
 		if errors.Is(err, unix.EADDRINUSE) {
 			return nil, errdefs.ErrAlreadyExists.WithMessage(
-				fmt.Sprintf("port %d/%s on %s is in use: %v", p.HostPort, p.Protocol, p.hostIP(), err))
+				fmt.Sprintf("port %d/%s on %s is in use: %v", p.HostPort, p.Protocol, p.host(), err))
 		}
-		return nil, fmt.Errorf("reserve port %d/%s on %s: %w", p.HostPort, p.Protocol, p.hostIP(), err)
+		return nil, fmt.Errorf("reserve port %d/%s on %s: %w", p.HostPort, p.Protocol, p.host(), err)
 	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
+	if r.Port.HostPort, err = boundPort(f); err != nil {
 		r.Close()
-		return nil, os.NewSyscallError("getsockname", err)
+		return nil, err
 	}
-	r.Port.HostPort = uint16(sa.(*unix.SockaddrInet4).Port)
 	return r, nil
+}
+
+// portSocket makes a socket of p's protocol and family. One of IPv6 takes the
+// port in IPv4 as well, when it is bound to all addresses and not told
+// otherwise: a port on all addresses of the host is one socket.
+func portSocket(p Port) (*os.File, error) {
+	kind, protocol := unix.SOCK_STREAM, 0
+	switch p.Protocol {
+	case "udp":
+		kind = unix.SOCK_DGRAM
+	case "sctp":
+		protocol = unix.IPPROTO_SCTP
+	}
+	family, v6only := unix.AF_INET6, 1
+	if host := p.HostIP.Unmap(); !host.IsValid() {
+		v6only = 0
+	} else if host.Is4() {
+		family = unix.AF_INET
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+	if errors.Is(err, unix.EAFNOSUPPORT) && !p.HostIP.IsValid() {
+		p.HostIP = netip.IPv4Unspecified() // a kernel without IPv6
+		return portSocket(p)
+	}
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		return nil, errdefs.ErrNotImplemented.WithMessage(fmt.Sprintf("port %s: this kernel has no SCTP; sudo modprobe sctp loads it, where it was built", p))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("a socket for port %s: %w", p, os.NewSyscallError("socket", err))
+	}
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, v6only); err != nil {
+			unix.Close(fd)
+			return nil, os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return os.NewFile(uintptr(fd), "port "+p.String()), nil
 }
 
 // choose has the kernel choose p's host port, and keeps it from being chosen
@@ -72,32 +112,52 @@ func Reserve(p Port) (*Reservation, error) {
 // chosen with this socket and held with another, which may share it because
 // both have SO_REUSEADDR and this one never listens.
 func choose(p *Port) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	f, err := portSocket(*p)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "a free port")
-	err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
 	if err == nil {
-		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: p.hostIP().As4()}))
+		err = bindPort(int(f.Fd()), *p)
 	}
-	var sa unix.Sockaddr
 	if err == nil {
-		sa, err = unix.Getsockname(fd)
+		p.HostPort, err = boundPort(f)
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("choose a port on %s: %w", p.hostIP(), err)
+		return nil, fmt.Errorf("choose a port on %s: %w", p.host(), err)
 	}
-	p.HostPort = uint16(sa.(*unix.SockaddrInet4).Port)
 	return f, nil
 }
 
+// bindPort gives the socket p's address and port, in the socket's family.
+func bindPort(fd int, p Port) error {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	var address unix.Sockaddr = &unix.SockaddrInet6{Port: int(p.HostPort), Addr: p.hostIP(netip.IPv6Unspecified()).As16()}
+	if family == unix.AF_INET {
+		address = &unix.SockaddrInet4{Port: int(p.HostPort), Addr: p.hostIP(netip.IPv4Unspecified()).As4()}
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, address))
+}
+
+func boundPort(f *os.File) (uint16, error) {
+	sa, err := unix.Getsockname(int(f.Fd()))
+	if err != nil {
+		return 0, os.NewSyscallError("getsockname", err)
+	}
+	if v6, ok := sa.(*unix.SockaddrInet6); ok {
+		return uint16(v6.Port), nil
+	}
+	return uint16(sa.(*unix.SockaddrInet4).Port), nil
+}
+
 // hold binds fd to p's host address and port so that nobody else can.
-func hold(fd, kind int, p Port) error {
-	address := &unix.SockaddrInet4{Port: int(p.HostPort), Addr: p.hostIP().As4()}
-	if kind == unix.SOCK_DGRAM {
-		return os.NewSyscallError("bind", unix.Bind(fd, address))
+func hold(fd int, listens bool, p Port) error {
+	if !listens {
+		return bindPort(fd, p)
 	}
 	// With SO_REUSEADDR the last connections of a server that has gone
 	// (TIME_WAIT) do not count as users of the port. But two sockets that both
@@ -107,8 +167,8 @@ func hold(fd, kind int, p Port) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	if err := unix.Bind(fd, address); err != nil {
-		return os.NewSyscallError("bind", err)
+	if err := bindPort(fd, p); err != nil {
+		return err
 	}
 	if err := unix.Listen(fd, 0); err != nil {
 		return os.NewSyscallError("listen", err)

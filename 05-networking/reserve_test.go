@@ -21,7 +21,7 @@ func TestReservedPortIsNobodyElses(t *testing.T) {
 		p := Port{HostPort: 18080, ContainerPort: 80, Protocol: protocol}
 		r, err := Reserve(p)
 		must(t, err)
-		want := "port 18080/" + protocol + " on 0.0.0.0 is in use: bind: address already in use"
+		want := "port 18080/" + protocol + " on * is in use: bind: address already in use"
 		if _, err := Reserve(p); err == nil || err.Error() != want || !errdefs.IsAlreadyExists(err) {
 			t.Errorf("Reserve: %v, want %s", err, want)
 		}
@@ -88,7 +88,7 @@ func TestReserveFindsAUserOfThePort(t *testing.T) {
 	must(t, err)
 	defer l.Close()
 	_, err = Reserve(Port{HostPort: 18080, ContainerPort: 80, Protocol: "tcp"})
-	if want := "port 18080/tcp on 0.0.0.0 is in use: bind: address already in use"; err == nil || err.Error() != want {
+	if want := "port 18080/tcp on * is in use: bind: address already in use"; err == nil || err.Error() != want {
 		t.Errorf("Reserve: %v, want %s", err, want)
 	}
 	_, err = Reserve(Port{HostIP: netip.MustParseAddr("192.0.2.99"), HostPort: 18080, ContainerPort: 80, Protocol: "tcp"})

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -21,27 +22,44 @@ import (
 
 // Endpoint is a container's end of the cable, and what is published of it.
 type Endpoint struct {
-	Interface     string           // in the container; "" becomes eth0
+	Interface     string           // in the container; "": the first of eth0, eth1, … that it has not; Connect sets it
 	Address       netip.Prefix     // the container's address with the subnet's length
+	Address6      netip.Prefix     // the same in IPv6, where the network has it
 	MAC           net.HardwareAddr // nil: derived from Address
 	HostInterface string           // the end in the bridge: Connect sets it, from Address
 	Ports         []Port           // each with its HostPort: see Reserve
+	// Metric is that of the default routes: of a container's several networks
+	// the one with the lowest is its way out, and when that is disconnected, the
+	// next. 0: the first one connected is, see [defaultMetric].
+	Metric int
+	// Router is a container that sends under other addresses than its own,
+	// because it forwards, or answers for, others: its frames are not checked.
+	Router bool
 }
 
-// prepare fills in what Connect derives, and refuses what cannot work.
+// prepare fills in what can be derived, and refuses what cannot work.
 func (n *Network) prepare(ep *Endpoint) error {
-	address := ep.Address.Addr()
+	address, address6 := ep.Address.Addr(), ep.Address6.Addr()
 	if !n.Subnet.Contains(address) || address == n.Gateway || ep.Address.Bits() != n.Subnet.Bits() {
 		return invalid("network %s: %s is no address for a container in %s", n.Name, ep.Address, n.Subnet)
 	}
-	if ep.Interface == "" {
-		ep.Interface = "eth0"
-	}
-	if len(ep.Interface) >= unix.IFNAMSIZ {
+	switch {
+	case !n.Subnet6.IsValid() && ep.Address6.IsValid():
+		return invalid("network %s: it has no IPv6 subnet for the address %s", n.Name, ep.Address6)
+	case n.Subnet6.IsValid() && (!n.Subnet6.Contains(address6) || address6 == n.Gateway6 || ep.Address6.Bits() != n.Subnet6.Bits()):
+		return invalid("network %s: %s is no address for a container in %s", n.Name, ep.Address6, n.Subnet6)
+	case len(ep.Interface) >= unix.IFNAMSIZ:
 		return invalid("network %s: link name %q has more than 15 bytes", n.Name, ep.Interface)
+	case ep.Metric < 0:
+		return invalid("network %s: %d is no metric of a route", n.Name, ep.Metric)
+	case len(ep.Ports) > 0 && n.Internal:
+		return invalid("network %s: it is internal, and a port of it cannot be published", n.Name)
 	}
 	if ep.MAC == nil {
 		ep.MAC = macOf(address)
+	}
+	if len(ep.MAC) != 6 || ep.MAC[0]&1 != 0 {
+		return invalid("network %s: %s is not the Ethernet address of one station (6 bytes, the first one even)", n.Name, ep.MAC)
 	}
 	ep.HostInterface = hostInterface(address)
 	for _, p := range ep.Ports {
@@ -74,9 +92,10 @@ func addressOf(hostInterface string) (netip.Addr, bool) {
 }
 
 // Connect plugs the network namespace ns into the network: a veth pair, one
-// end in the bridge, the other in ns with ep's address and a default route
-// through the gateway; then it publishes ep.Ports. It fills in ep's empty
-// fields. On error nothing of it stays.
+// end in the bridge, the other in ns with ep's addresses and a default route
+// through the gateway; it publishes ep.Ports. It fills in ep's empty fields. On
+// error nothing of it stays. Processes may be running in ns, and it may be
+// connected to other networks.
 //
 // An address that is plugged in already is an errdefs.ErrAlreadyExists, a
 // network that has not been created an errdefs.ErrNotFound.
@@ -95,75 +114,6 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer host.Close()
-	bridge, err := host.LinkByName(n.Bridge)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("network %s: the bridge %s is missing", n.Name, n.Bridge))
-	}
-	if err != nil {
-		return fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
-	}
-	port, err := n.plug(ctx, host, bridge.Attrs().Index, ns, ep)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, deleteLink(ep.HostInterface, "veth"))
-		}
-	}()
-	if err := n.configure(ctx, ns, ep); err != nil {
-		return err
-	}
-	// The bridge too: it has no carrier until it has a port that has one.
-	for _, index := range []int{port, bridge.Attrs().Index} {
-		if err := awaitUp(ctx, host, netns.None(), index); err != nil {
-			return err
-		}
-	}
-	return n.Publish(ctx, ep)
-}
-
-// plug makes the veth pair, one end in the bridge and up, the other in ns, and
-// returns the index of the bridge's end. On error there is no pair.
-func (n *Network) plug(ctx context.Context, host *netlink.Handle, bridge int, ns *os.File, ep *Endpoint) (index int, err error) {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.MasterIndex = ep.HostInterface, n.mtu(), bridge
-	veth := netlink.NewVeth(attrs)
-	veth.PeerName, veth.PeerHardwareAddr = ep.Interface, ep.MAC
-	// Born in its place: the host's namespace never has a link eth0 more, not
-	// even for a moment, and nothing needs to be moved or renamed.
-	veth.PeerNamespace = netlink.NsFd(ns.Fd())
-	chapter.Call(ctx, "a cable: one end in the bridge, the other in the container",
-		"sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q kind=\"veth\" mtu=%d master=%q peer={ifname=%q address=%q netns_fd=%d})",
-		ep.HostInterface, n.mtu(), n.Bridge, ep.Interface, ep.MAC, ns.Fd())
-	if err := host.LinkAdd(veth); err != nil {
-		if errors.Is(err, unix.EEXIST) {
-			return 0, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf(
-				"network %s: %s is in use (the host has a link %s), or the container has a link %s already", n.Name, ep.Address.Addr(), ep.HostInterface, ep.Interface))
-		}
-		return 0, fmt.Errorf("make veth pair %s, %s: %w", ep.HostInterface, ep.Interface, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, deleteLink(ep.HostInterface, "veth"))
-		}
-	}()
-	if bridgedPacketsAreFiltered() {
-		chapter.Call(ctx, "br_netfilter is on: a packet to one's own published port leaves by the port it came in",
-			"sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q IFLA_BRPORT_MODE=1)", ep.HostInterface)
-		if err := host.LinkSetHairpin(veth, true); err != nil {
-			return 0, fmt.Errorf("set hairpin mode of %s: %w", ep.HostInterface, err)
-		}
-	}
-	chapter.Call(ctx, "the bridge's end is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.HostInterface)
-	if err := host.LinkSetUp(veth); err != nil {
-		return 0, fmt.Errorf("set %s up: %w", ep.HostInterface, err)
-	}
-	return veth.Attrs().Index, nil
-}
-
-// configure gives the container's end its address and its default route.
-func (n *Network) configure(ctx context.Context, ns *os.File, ep *Endpoint) error {
 	// A netlink socket stays in the namespace in which it was opened: this one
 	// is opened in the container's, and the thread comes back at once.
 	inside, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
@@ -171,24 +121,195 @@ func (n *Network) configure(ctx context.Context, ns *os.File, ep *Endpoint) erro
 		return fmt.Errorf("netlink in the container's namespace: %w", err)
 	}
 	defer inside.Close()
+	bridge, err := host.LinkByName(n.Bridge)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("network %s: the bridge %s is missing", n.Name, n.Bridge))
+	}
+	if err != nil {
+		return fmt.Errorf("look for bridge %s: %w", n.Bridge, err)
+	}
+	veth, err := n.plug(ctx, host, inside, bridge.Attrs().Index, ns, ep)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, deleteLink(ep.HostInterface, "veth"))
+		}
+	}()
+	// The rules come before the pair is switched on: not one frame goes unseen.
+	if err := n.publish(ctx, ep); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.forget(context.WithoutCancel(ctx), ep))
+		}
+	}()
+	chapter.Call(ctx, "the bridge's end is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.HostInterface)
+	if err := host.LinkSetUp(veth); err != nil {
+		return fmt.Errorf("set %s up: %w", ep.HostInterface, err)
+	}
+	index, err := n.configure(ctx, inside, ep)
+	if err != nil {
+		return err
+	}
+	if err := awaitUp(ctx, inside, netns.NsHandle(ns.Fd()), index); err != nil {
+		return err
+	}
+	// The bridge too: it has no carrier until it has a port that has one.
+	for _, index := range []int{veth.Attrs().Index, bridge.Attrs().Index} {
+		if err := awaitUp(ctx, host, netns.None(), index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plug makes the veth pair, one end in the bridge, the other in ns, both down.
+// On error there is no pair.
+func (n *Network) plug(ctx context.Context, host, inside *netlink.Handle, bridge int, ns *os.File, ep *Endpoint) (_ *netlink.Veth, err error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.MasterIndex = ep.HostInterface, n.mtu(), bridge
+	veth := netlink.NewVeth(attrs)
+	veth.PeerHardwareAddr = ep.MAC
+	// Born in its place: the host's namespace never has a link eth0 more, not
+	// even for a moment, and nothing needs to be moved or renamed.
+	veth.PeerNamespace = netlink.NsFd(ns.Fd())
+	// The kernel says who has a name first. Where we choose it, and somebody
+	// else connects the same container meanwhile, the next one is tried.
+	for number := 0; ; number++ {
+		if veth.PeerName = ep.Interface; veth.PeerName == "" {
+			veth.PeerName = fmt.Sprintf("eth%d", number)
+		}
+		if _, err := inside.LinkByName(veth.PeerName); err == nil && ep.Interface == "" {
+			continue
+		}
+		chapter.Call(ctx, "a cable: one end in the bridge, the other in the container",
+			"sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q kind=\"veth\" mtu=%d master=%q peer={ifname=%q address=%q netns_fd=%d})",
+			ep.HostInterface, n.mtu(), n.Bridge, veth.PeerName, ep.MAC, ns.Fd())
+		if err = host.LinkAdd(veth); err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EEXIST) {
+			return nil, fmt.Errorf("make veth pair %s, %s: %w", ep.HostInterface, veth.PeerName, err)
+		}
+		_, err := host.LinkByName(ep.HostInterface)
+		if taken := err == nil; taken || ep.Interface != "" {
+			return nil, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf(
+				"network %s: %s is in use (the host has a link %s), or the container has a link %s already", n.Name, ep.Address.Addr(), ep.HostInterface, veth.PeerName))
+		}
+	}
+	ep.Interface = veth.PeerName
+	if err := n.port(ctx, host, veth, ep); err != nil {
+		return nil, errors.Join(err, deleteLink(ep.HostInterface, "veth"))
+	}
+	return veth, nil
+}
+
+// port tells the bridge how to treat its end of the cable.
+func (n *Network) port(ctx context.Context, host *netlink.Handle, veth netlink.Link, ep *Endpoint) error {
+	if bridgedPacketsAreFiltered() {
+		chapter.Call(ctx, "br_netfilter is on: a packet to one's own published port leaves by the port it came in",
+			"sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q IFLA_BRPORT_MODE=1)", ep.HostInterface)
+		if err := host.LinkSetHairpin(veth, true); err != nil {
+			return fmt.Errorf("set hairpin mode of %s: %w", ep.HostInterface, err)
+		}
+	}
+	if ep.Router {
+		return nil
+	}
+	// A bridge learns from what it hears who is where, and sends what is for
+	// somebody unknown to all. Neither is needed where each port has one
+	// station and its address is known, and both are what an eavesdropper needs.
+	chapter.Call(ctx, "what is for the container goes to this port, and to no other",
+		"sendto(NETLINK_ROUTE, RTM_NEWNEIGH family=AF_BRIDGE lladdr=%q dev=%q NTF_MASTER NUD_NOARP)", ep.MAC, ep.HostInterface)
+	// NUD_NOARP is what bridge(8) calls static; a permanent one would be the host's own.
+	if err := host.NeighSet(&netlink.Neigh{
+		Family: unix.AF_BRIDGE, LinkIndex: veth.Attrs().Index, HardwareAddr: ep.MAC,
+		Flags: netlink.NTF_MASTER, State: netlink.NUD_NOARP,
+	}); err != nil {
+		return fmt.Errorf("tell bridge %s where %s is: %w", n.Bridge, ep.MAC, err)
+	}
+	chapter.Call(ctx, "this port learns no further address",
+		"sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q IFLA_BRPORT_LEARNING=0)", ep.HostInterface)
+	if err := host.LinkSetLearning(veth, false); err != nil {
+		return fmt.Errorf("switch learning off on %s: %w", ep.HostInterface, err)
+	}
+	chapter.Call(ctx, "and gets nothing that is for somebody unknown",
+		"sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q IFLA_BRPORT_UNICAST_FLOOD=0)", ep.HostInterface)
+	if err := host.LinkSetFlood(veth, false); err != nil {
+		return fmt.Errorf("switch flooding off on %s: %w", ep.HostInterface, err)
+	}
+	return nil
+}
+
+// restorePort is port for a cable that is there, after the bridge was made anew.
+func (n *Network) restorePort(ctx context.Context, ep *Endpoint) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer h.Close()
+	veth, err := h.LinkByName(ep.HostInterface)
+	if errors.As(err, new(netlink.LinkNotFoundError)) || err == nil && veth.Attrs().MasterIndex == 0 {
+		return nil // it has no cable, and what is published of it leads nowhere
+	}
+	if err != nil {
+		return fmt.Errorf("look for link %s: %w", ep.HostInterface, err)
+	}
+	return n.port(ctx, h, veth, ep)
+}
+
+// defaultMetric of eth0 is 1024, of eth1 1025: a network that is connected
+// later does not take over the way out unless it says so.
+const defaultMetric = 1024
+
+func (ep *Endpoint) metric() int {
+	if ep.Metric != 0 {
+		return ep.Metric
+	}
+	number, err := strconv.Atoi(strings.TrimLeft(ep.Interface, "abcdefghijklmnopqrstuvwxyz-_"))
+	if err != nil || number < 0 {
+		return defaultMetric
+	}
+	return defaultMetric + number
+}
+
+// configure gives the container's end its addresses and its default routes, and
+// returns its index.
+func (n *Network) configure(ctx context.Context, inside *netlink.Handle, ep *Endpoint) (index int, err error) {
 	link, err := inside.LinkByName(ep.Interface)
 	if err != nil {
-		return fmt.Errorf("look for link %s in the container: %w", ep.Interface, err)
+		return 0, fmt.Errorf("look for link %s in the container: %w", ep.Interface, err)
 	}
-	chapter.Call(ctx, "the container's address", "sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", ep.Interface, ep.Address)
-	if err := inside.AddrAdd(link, &netlink.Addr{IPNet: ipNet(ep.Address)}); err != nil {
-		return fmt.Errorf("give %s to %s in the container: %w", ep.Address, ep.Interface, err)
+	addresses := []netip.Prefix{ep.Address}
+	gateways := []netip.Addr{n.Gateway}
+	if n.Subnet6.IsValid() {
+		addresses = append(addresses, ep.Address6)
+		gateways = append(gateways, n.Gateway6)
+	}
+	for _, a := range addresses {
+		chapter.Call(ctx, "the container's address", "sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", ep.Interface, a)
+		if err := inside.AddrAdd(link, addrOf(a)); err != nil {
+			return 0, fmt.Errorf("give %s to %s in the container: %w", a, ep.Interface, err)
+		}
 	}
 	chapter.Call(ctx, "the container's end is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.Interface)
 	if err := inside.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set %s up in the container: %w", ep.Interface, err)
+		return 0, fmt.Errorf("set %s up in the container: %w", ep.Interface, err)
 	}
-	chapter.Call(ctx, "everything that is not on this switch goes to the gateway",
-		"sendto(NETLINK_ROUTE, RTM_NEWROUTE dst=default gateway=%q oif=%q)", n.Gateway, ep.Interface)
-	if err := inside.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: n.Gateway.AsSlice()}); err != nil {
-		return fmt.Errorf("route default via %s in the container: %w", n.Gateway, err)
+	if n.Internal {
+		return link.Attrs().Index, nil
 	}
-	return awaitUp(ctx, inside, netns.NsHandle(ns.Fd()), link.Attrs().Index)
+	for _, gateway := range gateways {
+		chapter.Call(ctx, "everything that is not on this switch goes to the gateway",
+			"sendto(NETLINK_ROUTE, RTM_NEWROUTE dst=default gateway=%q oif=%q metric=%d)", gateway, ep.Interface, ep.metric())
+		if err := inside.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice(), Priority: ep.metric()}); err != nil {
+			return 0, fmt.Errorf("route default via %s in the container: %w", gateway, err)
+		}
+	}
+	return link.Attrs().Index, nil
 }
 
 // bridgedPacketsAreFiltered reports whether the br_netfilter module shows this
@@ -198,77 +319,23 @@ func bridgedPacketsAreFiltered() bool {
 	return err == nil && !bytes.Equal(bytes.TrimSpace(b), []byte("0"))
 }
 
-// Disconnect undoes [Network.Connect]: the ports that lead to ep's address are
-// published no more, the pair goes. What is gone already is no error, so that it
-// also clears up after a container or an engine that died.
+// Disconnect undoes [Network.Connect]: what the rules know of ep goes, its
+// published ports too, and the pair. What is gone already is no error, so that it
+// also clears up after a container or an engine that died. The container may
+// be running, and its other networks stay.
 func (n *Network) Disconnect(ctx context.Context, ep *Endpoint) error {
 	if err := n.check(); err != nil {
 		return err
 	}
 	// Side by side, because each of the two ends with a wait of some ten
 	// milliseconds until no CPU reads the old state any more (an RCU grace period).
-	unpublished := make(chan error)
-	go func() { unpublished <- n.Unpublish(ctx, ep) }()
-	name := hostInterface(ep.Address.Addr())
-	chapter.Call(ctx, "both ends go at once", "sendto(NETLINK_ROUTE, RTM_DELLINK ifname=%q)", name)
-	err := deleteLink(name, "veth")
-	return errors.Join(<-unpublished, err)
-}
-
-// Endpoints returns what the kernel has of this network: one Endpoint for each
-// address that has a veth in the bridge (then with HostInterface) or a
-// published port (then with Ports). Interface and MAC, which are in the
-// container's namespace, stay empty. An engine that starts compares this with
-// what it has written down.
-func (n *Network) Endpoints(ctx context.Context) ([]Endpoint, error) {
-	if err := n.check(); err != nil {
-		return nil, err
+	forgotten := make(chan error)
+	go func() { forgotten <- n.forget(ctx, ep) }()
+	var err error
+	if ep.Address.IsValid() {
+		name := hostInterface(ep.Address.Addr())
+		chapter.Call(ctx, "both ends go at once", "sendto(NETLINK_ROUTE, RTM_DELLINK ifname=%q)", name)
+		err = deleteLink(name, "veth")
 	}
-	found := make(map[netip.Addr]*Endpoint)
-	var order []netip.Addr
-	at := func(a netip.Addr) *Endpoint {
-		if found[a] == nil {
-			found[a] = &Endpoint{Address: netip.PrefixFrom(a, n.Subnet.Bits())}
-			order = append(order, a)
-		}
-		return found[a]
-	}
-
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	defer h.Close()
-	links, err := h.LinkList()
-	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
-	}
-	bridge := 0
-	for _, l := range links {
-		if l.Attrs().Name == n.Bridge {
-			bridge = l.Attrs().Index
-		}
-	}
-	for _, l := range links {
-		// One of this subnet that is in no bridge yet is ours too: its maker was killed
-		// between the making of the pair and the plugging in.
-		a, ours := addressOf(l.Attrs().Name)
-		if ours && (bridge != 0 && l.Attrs().MasterIndex == bridge || l.Attrs().MasterIndex == 0 && n.Subnet.Contains(a)) {
-			at(a).HostInterface = l.Attrs().Name
-		}
-	}
-
-	published, err := n.published()
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range published {
-		ep := at(m.address)
-		ep.Ports = append(ep.Ports, m.port)
-	}
-	endpoints := make([]Endpoint, 0, len(order))
-	for _, a := range order {
-		endpoints = append(endpoints, *found[a])
-	}
-	return endpoints, nil
+	return errors.Join(<-forgotten, err)
 }

@@ -103,7 +103,7 @@ func TestConnectLeavesNothingOnError(t *testing.T) {
 	ns := newNamespace(t)
 	l.at(ns, func() {
 		// Somebody else's default route is in the way.
-		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: 1, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0"))}))
+		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: 1, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")), Priority: defaultMetric}))
 	})
 	if err := n.Connect(background, ns, endpoint(t, n, 2, "18080:80")); err == nil {
 		t.Fatal("Connect succeeds with a default route in the way")
@@ -160,7 +160,7 @@ func TestPairGoesWithTheNamespace(t *testing.T) {
 	// The published port is what the start-up comparison finds.
 	got, err := n.Endpoints(background)
 	must(t, err)
-	if len(got) != 1 || got[0].HostInterface != "" || !slices.Equal(got[0].Ports, ep.Ports) {
+	if len(got) != 1 || got[0].HostInterface != "" || !slices.Equal(got[0].Ports, []Port{{HostIP: netip.IPv4Unspecified(), HostPort: 18080, ContainerPort: 80, Protocol: "tcp"}}) {
 		t.Errorf("Endpoints: %+v, want only the port %v", got, ep.Ports)
 	}
 	must(t, n.Disconnect(background, &got[0]))
