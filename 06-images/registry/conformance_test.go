@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +115,11 @@ var clauses = []struct {
 		a := s.do("PUT", withDigest(location, d), []byte("post, put"), "Content-Type", "application/octet-stream").want(201)
 		s.holds(a.location(), "post, put")
 	}},
+	{"push: the place of an upload has a UUID", func(s *scene) {
+		if location := s.upload("c/push"); !regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`).MatchString(location) {
+			s.t.Errorf("it is %s", location)
+		}
+	}},
 	{"push: all in one POST", func(s *scene) {
 		d := digest.FromString("one post")
 		a := s.do("POST", "/v2/c/push/blobs/uploads/?digest="+d.String(), []byte("one post"), "Content-Type", "application/octet-stream").want(201)
@@ -185,7 +191,7 @@ var clauses = []struct {
 		s.do("GET", location, nil).code(404, "BLOB_UPLOAD_UNKNOWN")
 	}},
 	{"push: an upload that nobody began is 404", func(s *scene) {
-		s.do("PATCH", "/v2/c/push/blobs/uploads/ABCDEFGHIJKLMNOPQRSTUVWXYZ", []byte("x")).code(404, "BLOB_UPLOAD_UNKNOWN")
+		s.do("PATCH", "/v2/c/push/blobs/uploads/01234567-89ab-4cde-8f01-23456789abcd", []byte("x")).code(404, "BLOB_UPLOAD_UNKNOWN")
 	}},
 	{"push: an empty blob", func(s *scene) {
 		d := digest.FromString("")

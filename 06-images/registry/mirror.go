@@ -28,7 +28,7 @@ import (
 type Upstream struct {
 	Host        string // docker.io
 	Credentials images.Credentials
-	Insecure    bool
+	Registries  images.Registries
 	Fresh       time.Duration // how long a tag is taken for what it was; 0: upstream is asked each time
 }
 
@@ -130,7 +130,7 @@ func (m *Mirror) remote(ctx context.Context, name string) (*images.Repository, e
 	if err != nil {
 		return nil, &Error{http.StatusBadRequest, "NAME_INVALID", "invalid repository name", name}
 	}
-	remote, err = images.Connect(ctx, ref, images.ConnectOptions{Credentials: m.upstream.Credentials, Insecure: m.upstream.Insecure})
+	remote, err = images.Connect(ctx, ref, images.ConnectOptions{Credentials: m.upstream.Credentials, Registries: m.upstream.Registries})
 	if err != nil {
 		return nil, err
 	}

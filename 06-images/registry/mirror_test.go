@@ -53,12 +53,12 @@ func newMirrored(t *testing.T) (*mirrored, *scene) {
 func TestMirrorFetchesOnceAndOutlivesUpstream(t *testing.T) {
 	m, s := newMirrored(t)
 	from := openStore(t)
-	img := createImage(t, from, m.up.host()+"/demo:1", 3_000_000)
+	img := createImage(t, from, m.up.host()+"/demo:1", 1_000_000)
 	if _, err := from.Push(t.Context(), m.up.host()+"/demo:1", images.PushOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var class sync.WaitGroup
-	for range 4 {
+	for range 30 {
 		student := openStore(t)
 		class.Go(func() {
 			if got, err := student.Pull(t.Context(), m.host+"/demo:1", images.PullOptions{}); err != nil || got.ID != img.ID {
@@ -68,10 +68,22 @@ func TestMirrorFetchesOnceAndOutlivesUpstream(t *testing.T) {
 	}
 	class.Wait()
 	m.mu.Lock()
+	blobs := 0
 	for what, n := range m.asked {
-		if n != 1 && strings.HasPrefix(what, "GET ") && strings.Contains(what, "/blobs/") {
-			t.Errorf("%s: upstream was asked %d times, want once", what, n)
+		switch {
+		case strings.HasPrefix(what, "GET ") && strings.Contains(what, "/blobs/"):
+			blobs++
+			fallthrough
+		case strings.HasPrefix(what, "GET ") && strings.Contains(what, "/manifests/"):
+			if n != 1 {
+				t.Errorf("%s: upstream was asked %d times, want once", what, n)
+			}
+		case strings.HasPrefix(what, "HEAD ") && n > 30:
+			t.Errorf("%s: upstream was asked %d times by 30 students", what, n)
 		}
+	}
+	if blobs != 2 {
+		t.Errorf("%d blobs were fetched, want the config and the layer: %v", blobs, m.asked)
 	}
 	m.mu.Unlock()
 

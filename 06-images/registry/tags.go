@@ -12,8 +12,8 @@ import (
 	"strconv"
 )
 
-// listTags answers with the repository's tags in lexical order: at most n of
-// them, after the tag last. Where some are left, a Link header says how to go on (end-8).
+// listTags answers with the repository's tags in the order of their bytes, one
+// of the two that the specification allows: at most n of them, after the tag last. Where some are left, a Link header says how to go on (end-8).
 func (reg *Registry) listTags(w http.ResponseWriter, r request) error {
 	if _, err := os.Stat(filepath.Join(r.repository.dir, "_manifests")); err != nil {
 		return &Error{http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry", r.repository.name}

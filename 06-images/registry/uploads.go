@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	uploadID     = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+	uploadID     = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	contentRange = regexp.MustCompile(`^([0-9]{1,18})-([0-9]{1,18})$`)
 
 	errNoUpload   = &Error{http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", nil}
@@ -80,9 +80,18 @@ func (u *upload) size() (int64, error) {
 	return info.Size(), nil
 }
 
+// newUUID returns a random UUID (RFC 9562, version 4), of which the
+// specification wants one in the place of an upload.
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
 // newUpload begins an upload.
 func (reg *Registry) newUpload(r request) (*upload, error) {
-	id := rand.Text()
+	id := newUUID()
 	path := filepath.Join(r.repository.dir, "_uploads", id)
 	if err := reg.writeFile(path, nil); err != nil {
 		return nil, err

@@ -39,11 +39,14 @@ var serve = command{
 		defer reg.Close()
 		var handler http.Handler = reg
 		if *mirrorOf != "" {
-			credentials, err := images.DockerCredentials(ctx, *mirrorOf)
-			if err != nil {
+			upstream := registry.Upstream{Host: *mirrorOf}
+			if upstream.Credentials, err = images.DockerCredentials(ctx, *mirrorOf); err != nil {
 				return 1, err
 			}
-			mirror := registry.NewMirror(reg, registry.Upstream{Host: *mirrorOf, Credentials: credentials})
+			if upstream.Registries, err = images.ReadRegistries(config); err != nil {
+				return 1, err
+			}
+			mirror := registry.NewMirror(reg, upstream)
 			defer mirror.Close()
 			handler = mirror
 		}
