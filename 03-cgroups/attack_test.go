@@ -33,8 +33,8 @@ func cpuTime(t *testing.T, p *child) time.Duration {
 
 // share runs a victim in one cgroup and a crowd of four in another, perhaps the
 // same, on one CPU, and returns the victim's part of the CPU time that the five
-// got, and its course. Both are counted in CPU time and not by the clock on the
-// wall, so that what else the machine does makes it slower and no other.
+// got, and its course. Both are counted in that CPU time and not by the clock on
+// the wall: what else the machine does makes the test slower, and changes nothing.
 func share(t *testing.T, victim, crowd *cgroups.Cgroup) (part float64, course []plot.Point) {
 	t.Helper()
 	// They are born on one CPU: what a thread did on another one would count for
@@ -66,8 +66,7 @@ func share(t *testing.T, victim, crowd *cgroups.Cgroup) (part float64, course []
 	}
 	// The scheduler divides by an estimate of each cgroup's load, and has to
 	// learn it first.
-	const learn, measure = 300 * time.Millisecond, 700 * time.Millisecond
-	began := time.Now()
+	const learn, measure = 150 * time.Millisecond, 450 * time.Millisecond
 	startMine, startAll := spent()
 	fromMine, fromAll, beforeMine, beforeAll := startMine, startAll, startMine, startAll
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -75,7 +74,7 @@ func share(t *testing.T, victim, crowd *cgroups.Cgroup) (part float64, course []
 	for range tick.C {
 		mine, everybody := spent()
 		if everybody-beforeAll >= 50*time.Millisecond {
-			course = append(course, plot.Point{At: time.Since(began), Value: float64(mine-beforeMine) / float64(everybody-beforeAll)})
+			course = append(course, plot.Point{At: everybody - startAll, Value: float64(mine-beforeMine) / float64(everybody-beforeAll)})
 			beforeMine, beforeAll = mine, everybody
 		}
 		if everybody-startAll < learn {
@@ -95,7 +94,7 @@ func TestACrowdStarvesANeighbourOnlyWithoutCgroups(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
 	shares := func(n uint64) *specs.LinuxResources { return &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &n}} }
 	street := create(t, "street", nil)
-	picture := plot.Picture{Title: "one victim, a crowd of four, one CPU"}
+	picture := plot.Picture{Title: "one victim, a crowd of four, one CPU: parts of the CPU time of all five"}
 	for _, test := range []struct {
 		name          string
 		victim, crowd *cgroups.Cgroup
@@ -112,7 +111,7 @@ func TestACrowdStarvesANeighbourOnlyWithoutCgroups(t *testing.T) {
 		t.Logf("%s: %.1f%%", test.name, 100*part)
 		picture.Span = max(picture.Span, course[len(course)-1].At)
 		picture.Panels = append(picture.Panels, plot.Panel{
-			Name: test.name, Limit: test.want,
+			Name: test.name, Limit: test.want, Top: 1,
 			Format: func(v float64) string { return fmt.Sprintf("%.0f%%", 100*v) },
 			Lines:  []plot.Line{{Name: fmt.Sprintf("the victim's part, %.0f%% in all", 100*part), Points: course}},
 		})

@@ -22,6 +22,7 @@ type Panel struct {
 	Name   string
 	Format func(float64) string // of a value on the axis
 	Limit  float64              // drawn as a dashed line; 0 is none
+	Top    float64              // the axis goes at least as far
 	Lines  []Line
 	Marks  []Mark
 }
@@ -70,7 +71,7 @@ func SVG(w io.Writer, p Picture) error {
 }
 
 func (p Panel) draw(b *bytes.Buffer, span time.Duration, y0 float64) {
-	largest := p.Limit
+	largest := max(p.Limit, p.Top)
 	for _, l := range p.Lines {
 		for _, point := range l.Points {
 			largest = max(largest, point.Value)
