@@ -2,7 +2,7 @@
 export CGO_ENABLED = 0
 LDFLAGS = -ldflags='-s -w'
 
-.PHONY: build run shell test race lint bench clean
+.PHONY: build run shell test race lint bench classroom catch-up clean
 
 # The built-in images' programs first: the daemon carries them.
 build:
@@ -28,6 +28,14 @@ lint:
 
 bench: build
 	CGO_ENABLED= go test -run '^$$' -bench . ./02-namespaces ./04-overlayfs ./05-networking ./07-runtime/...
+
+# A folder for a memory stick: all that a room without internet needs. See vagrant/README.md.
+classroom:
+	cd vagrant/classroom && GOWORK=off go run . $(CLASSROOM_FLAGS)
+
+# make catch-up CHAPTER=4: ready for chapter 4; what you changed is kept in my-work/.
+catch-up:
+	go run ./catchup $(CHAPTER)
 
 clean:
 	rm -rf bin

@@ -171,6 +171,9 @@ func run(cfg config, ready *starterPipe) (err error) {
 	}
 	log.Info("serving", "socket", cfg.socket, "root", cfg.root, "state", cfg.state, "version", version)
 	ready.served()
+	if err := notifyManager(); err != nil {
+		log.Warn("the service manager was not told", "error", err)
+	}
 	turn.Close()
 
 	// The turn is kept until everything is closed: the next daemon must not find
