@@ -24,14 +24,15 @@ import (
 
 // Image is one image of the store: a config, and layers that are unpacked.
 type Image struct {
-	ID       digest.Digest   // digest of the config
-	Tags     []string        // names by tag, in normal form: docker.io/library/debian:12
-	Digests  []string        // names by digest, where it came from: docker.io/library/debian@sha256:…
-	Manifest digest.Digest   // digest of the manifest, which is in Content
-	Config   ocispec.Image   // how to run it
-	DiffIDs  []digest.Digest // its layers, the lowest first
-	Size     int64           // bytes of its layers, unpacked
-	Created  time.Time       // when it was built, as its config says; zero where it does not
+	ID          digest.Digest     // digest of the config
+	Tags        []string          // names by tag, in normal form: docker.io/library/debian:12
+	Digests     []string          // names by digest, where it came from: docker.io/library/debian@sha256:…
+	Manifest    digest.Digest     // digest of the manifest, which is in Content
+	Annotations map[string]string // of the manifest
+	Config      ocispec.Image     // how to run it
+	DiffIDs     []digest.Digest   // its layers, the lowest first
+	Size        int64             // bytes of its layers, unpacked
+	Created     time.Time         // when it was built, as its config says; zero where it does not
 }
 
 // Store keeps images. Its methods may be called from many goroutines; a second
@@ -57,10 +58,11 @@ var (
 
 // imageRecord is what the database knows of an image beyond its config.
 type imageRecord struct {
-	Manifest digest.Digest
-	Layers   []digest.Digest // blobs, as in the manifest
-	DiffIDs  []digest.Digest
-	Size     int64
+	Manifest    digest.Digest
+	Annotations map[string]string
+	Layers      []digest.Digest // blobs, as in the manifest
+	DiffIDs     []digest.Digest
+	Size        int64
 }
 
 // Open opens the store in root: root/content and root/layers, with images and
@@ -181,7 +183,7 @@ func (s *Store) load(tx *bbolt.Tx, id digest.Digest, names []string) (Image, err
 	if err != nil {
 		return Image{}, fmt.Errorf("image %s: %w", id, err)
 	}
-	img := Image{ID: id, Manifest: record.Manifest, DiffIDs: record.DiffIDs, Size: record.Size}
+	img := Image{ID: id, Manifest: record.Manifest, Annotations: record.Annotations, DiffIDs: record.DiffIDs, Size: record.Size}
 	if err := json.Unmarshal(raw, &img.Config); err != nil {
 		return Image{}, fmt.Errorf("image %s: %w", id, err)
 	}
@@ -247,7 +249,7 @@ func (s *Store) add(manifest document, m ocispec.Manifest, rawConfig []byte, con
 			return Image{}, err
 		}
 	}
-	record := imageRecord{Manifest: manifest.digest, DiffIDs: config.RootFS.DiffIDs}
+	record := imageRecord{Manifest: manifest.digest, Annotations: m.Annotations, DiffIDs: config.RootFS.DiffIDs}
 	for _, l := range m.Layers {
 		record.Layers = append(record.Layers, l.Digest)
 	}
