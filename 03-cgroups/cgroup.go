@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 
 	"drydock.example/03-cgroups/cgroupfs"
 	v1 "drydock.example/03-cgroups/v1"
@@ -182,6 +184,9 @@ func (c *Cgroup) set(ctx context.Context, r *specs.LinuxResources) error {
 	if r == nil {
 		return nil
 	}
+	if err := c.checkUsage(r.Memory); err != nil {
+		return err
+	}
 	r = withDefaultDevices(r)
 	switch {
 	case c.v1 == nil:
@@ -194,6 +199,19 @@ func (c *Cgroup) set(ctx context.Context, r *specs.LinuxResources) error {
 		return err
 	}
 	return c.v2.Set(ctx, two)
+}
+
+// checkUsage refuses a memory limit below what is in use, where the
+// specification's checkBeforeUpdate asks for it: the kernel would kill.
+func (c *Cgroup) checkUsage(m *specs.LinuxMemory) error {
+	if m == nil || m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate || m.Limit == nil || *m.Limit <= 0 {
+		return nil
+	}
+	s, err := c.Stats()
+	if err == nil && s.Memory.Usage > uint64(*m.Limit) {
+		err = errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("memory limit %d is below the %d bytes in use", *m.Limit, s.Memory.Usage))
+	}
+	return err
 }
 
 // split tells what a hybrid host has on v2 from the rest: the raw keys of its
@@ -247,6 +265,19 @@ func (c *Cgroup) Spawn(ctx context.Context, start func(dir *os.File) error) erro
 		return start(dir)
 	}
 	return c.v1.Spawn(ctx, func() error { return start(dir) })
+}
+
+// StartCommand starts a command that is born in the cgroup, see [Cgroup.Spawn].
+func (c *Cgroup) StartCommand(ctx context.Context, cmd *exec.Cmd) error {
+	return c.Spawn(ctx, func(dir *os.File) error {
+		if dir != nil {
+			if cmd.SysProcAttr == nil {
+				cmd.SysProcAttr = &syscall.SysProcAttr{}
+			}
+			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+		}
+		return cmd.Start()
+	})
 }
 
 // Enter moves a running process, with all its threads, into the cgroup of every

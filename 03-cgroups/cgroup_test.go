@@ -393,3 +393,21 @@ func TestCreateInARaceForTheParent(t *testing.T) {
 	}
 	remove(t, c)
 }
+
+func TestALimitBelowWhatIsInUseIsRefusedOnRequest(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	c := create(t, "in-use", nil)
+	start(t, c, "hoard", "32")
+	check := func(limit int64) error {
+		return c.Set(t.Context(), &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit, CheckBeforeUpdate: ptr(true)}})
+	}
+	if err := check(16 << 20); !errdefs.IsFailedPrecondition(err) || !strings.HasPrefix(err.Error(), "memory limit 16777216 is below the ") {
+		t.Errorf("got %v", err)
+	}
+	if n, err := c.OOMKills(); err != nil || n != 0 {
+		t.Errorf("%d killed, %v", n, err)
+	}
+	if err := check(512 << 20); err != nil {
+		t.Error(err)
+	}
+}

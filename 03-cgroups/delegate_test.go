@@ -61,11 +61,11 @@ func playUser() {
 	}
 	s, err := c.Stats()
 	fmt.Println("tasks:", s.Pids.Limit, err)
-	err = c.Spawn(context.Background(), func(dir *os.File) error {
-		cat := exec.Command("/bin/sed", "s/^0::/inside: /", "/proc/self/cgroup")
-		cat.Stdout, cat.SysProcAttr = os.Stdout, &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-		return cat.Run()
-	})
+	sed := exec.Command("/bin/sed", "s/^0::/inside: /", "/proc/self/cgroup")
+	sed.Stdout = os.Stdout
+	if err = c.StartCommand(context.Background(), sed); err == nil {
+		err = sed.Wait()
+	}
 	if err != nil {
 		fmt.Println(err)
 	}

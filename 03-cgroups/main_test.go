@@ -147,14 +147,8 @@ func startAs(t *testing.T, c *cgroups.Cgroup, user *syscall.Credential, name str
 	if p.stdin, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	err = c.Spawn(t.Context(), func(dir *os.File) error {
-		p.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-		if dir != nil {
-			p.SysProcAttr.UseCgroupFD, p.SysProcAttr.CgroupFD = true, int(dir.Fd())
-		}
-		return p.Start()
-	})
-	if err != nil {
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+	if err := c.StartCommand(t.Context(), p.Cmd); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
 	t.Cleanup(func() { p.end() })

@@ -68,19 +68,6 @@ func (c *Cgroup) setMemory(ctx context.Context, r *specs.LinuxResources) error {
 		return nil
 	}
 	limit, swap := number(m.Limit), number(m.Swap)
-	if m.CheckBeforeUpdate != nil && *m.CheckBeforeUpdate && limit != "" && *m.Limit > 0 {
-		dir, err := c.dir("memory")
-		if err != nil {
-			return err
-		}
-		usage, err := cgroupfs.ReadUint(dir + "/memory.usage_in_bytes")
-		if err != nil {
-			return err
-		}
-		if usage > uint64(*m.Limit) {
-			return errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("memory limit %d is below the %d bytes in use", *m.Limit, usage))
-		}
-	}
 	setLimit := func() error {
 		return c.writeIf(ctx, "memory.limit_in_bytes", limit, "more memory than this ends in the OOM killer")
 	}

@@ -106,15 +106,6 @@ func (c *Cgroup) setMemory(ctx context.Context, r *specs.LinuxResources) error {
 		return unsupported("limit for TCP buffers alone", "they count towards memory.max")
 	}
 	isSet := func(p *int64) bool { return p != nil && *p != 0 }
-	if m.CheckBeforeUpdate != nil && *m.CheckBeforeUpdate && isSet(m.Limit) && *m.Limit > 0 {
-		usage, err := cgroupfs.ReadUint(c.dir + "/memory.current")
-		if err != nil {
-			return err
-		}
-		if usage > uint64(*m.Limit) {
-			return errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("memory limit %d is below the %d bytes in use", *m.Limit, usage))
-		}
-	}
 	if isSet(m.Swap) {
 		swap, err := c.swapMax(m)
 		if err != nil {

@@ -68,17 +68,11 @@ func TestAnOrdinaryUsersLimit(t *testing.T) {
 		cmd := exec.Command("/proc/self/exe", args...)
 		cmd.Env = append(os.Environ(), limited+"=1", "HOME=/", "TMPDIR=/tmp")
 		cmd.Stdout, cmd.Stderr = &out, &out
-		err := home.Spawn(t.Context(), func(dir *os.File) error {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hosttest.Ordinary, Gid: hosttest.Ordinary}}
-			if dir != nil {
-				cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
-			}
-			return cmd.Start()
-		})
-		if err != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hosttest.Ordinary, Gid: hosttest.Ordinary}}
+		if err := home.StartCommand(t.Context(), cmd); err != nil {
 			t.Fatal(err)
 		}
-		err = cmd.Wait()
+		err := cmd.Wait()
 		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 			t.Fatal(err)
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,11 +37,7 @@ func TestKillAll(t *testing.T) {
 		t.Skip("requires a mounted cgroup v2 hierarchy")
 	}
 	cmd := exec.Command("/bin/sh", "-c", family)
-	err = cgroup.Spawn(t.Context(), func(into *os.File) error {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(into.Fd())}
-		return cmd.Start()
-	})
-	if err != nil {
+	if err := cgroup.StartCommand(t.Context(), cmd); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Wait()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -46,11 +45,7 @@ func TestAwaitEmpty(t *testing.T) {
 
 	// Two processes, so that the end of the first is not the end.
 	cmd := exec.Command("/bin/sh", "-c", "sleep 0.3 & exit 0")
-	err = cgroup.Spawn(t.Context(), func(into *os.File) error {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(into.Fd())}
-		return cmd.Start()
-	})
-	if err != nil {
+	if err := cgroup.StartCommand(t.Context(), cmd); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Wait()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -54,13 +53,7 @@ func TestThrottle(t *testing.T) {
 
 	// One loop that would take a whole CPU for half a second.
 	cmd := exec.Command("timeout", "0.5", "/bin/sh", "-c", "while :; do :; done")
-	err = cgroup.Spawn(t.Context(), func(into *os.File) error {
-		if into != nil {
-			cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(into.Fd())}
-		}
-		return cmd.Start()
-	})
-	if err != nil {
+	if err := cgroup.StartCommand(t.Context(), cmd); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Wait()

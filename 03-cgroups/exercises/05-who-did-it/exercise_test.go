@@ -39,13 +39,7 @@ func TestCause(t *testing.T) {
 				dir = cgroup.Paths()[""]
 			}
 			cmd := exec.Command("/bin/sh", "-c", test.command)
-			err = cgroup.Spawn(t.Context(), func(into *os.File) error {
-				if into != nil {
-					cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(into.Fd())}
-				}
-				return cmd.Start()
-			})
-			if err != nil {
+			if err := cgroup.StartCommand(t.Context(), cmd); err != nil {
 				t.Fatal(err)
 			}
 			cmd.Wait()
