@@ -69,7 +69,7 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	if socket != nil {
 		defer socket.Close()
 	}
-	c, err := r.newContainer(id, bundle, spec)
+	c, err := r.newContainer(ctx, id, bundle, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,7 +87,7 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 }
 
 // newContainer claims the ID.
-func (r Runtime) newContainer(id, bundle string, spec *specs.Spec) (*container, error) {
+func (r Runtime) newContainer(ctx context.Context, id, bundle string, spec *specs.Spec) (*container, error) {
 	if err := os.MkdirAll(r.Root, 0o711); err != nil {
 		return nil, err
 	}
@@ -102,7 +102,12 @@ func (r Runtime) newContainer(id, bundle string, spec *specs.Spec) (*container, 
 	}
 	c.record = record{
 		Version: specs.Version, ID: id, Bundle: bundle, Rootfs: spec.Root.Path, Created: time.Now().UTC(), Annotations: spec.Annotations,
-		Cgroup: cgroupPath(spec, id),
+	}
+	if !r.Systemd {
+		c.Cgroup = cgroupPath(spec, id)
+	} else if err := c.nameUnit(ctx, spec, r.Rootless); err != nil {
+		c.release()
+		return nil, errors.Join(err, os.RemoveAll(c.dir))
 	}
 	if spec.Linux.Resources != nil {
 		c.Pids = spec.Linux.Resources.Pids
@@ -144,6 +149,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 		if cgroup != nil {
 			err = errors.Join(err, cgroup.Kill(undo), deleteCgroup(undo, cgroup))
 		}
+		err = errors.Join(err, c.stopUnit(undo))
 		os.RemoveAll(c.dir)
 	}()
 	// Each step is written down before it is taken, or what it made would be
@@ -151,8 +157,11 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	if err := c.save(); err != nil {
 		return nil, err
 	}
-	cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
+	if c.Unit == nil {
+		cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
+	}
 	switch {
+	case c.Unit != nil: // it cannot be without a process
 	case err == nil:
 		c.CgroupMade = true
 		if err := c.save(); err != nil {
@@ -173,6 +182,12 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	}
 	if cgroup != nil {
 		o.Spawn = cgroup.Spawn
+	}
+	if c.Unit != nil {
+		o.Born = func(pid int) (err error) {
+			cgroup, err = c.startUnit(ctx, spec, pid)
+			return err
+		}
 	}
 	if !opt.NoNewKeyring {
 		o.Keyring = "_ses." + c.ID
@@ -226,12 +241,12 @@ func limited(r *specs.LinuxResources) bool {
 }
 
 func (c *container) createRuntimeHooks(ctx context.Context, hooks *specs.Hooks, pid int) error {
-	state := c.hookState(pid, specs.StateCreating)
+	// The environment stands, which was called "created" when there were these hooks only.
 	//nolint:staticcheck // prestart is deprecated by the specification, and still used
-	if err := namespaces.RunHooks(ctx, "prestart", hooks.Prestart, state); err != nil {
+	if err := namespaces.RunHooks(ctx, "prestart", hooks.Prestart, c.hookState(pid, specs.StateCreated)); err != nil {
 		return err
 	}
-	return namespaces.RunHooks(ctx, "createRuntime", hooks.CreateRuntime, state)
+	return namespaces.RunHooks(ctx, "createRuntime", hooks.CreateRuntime, c.hookState(pid, specs.StateCreating))
 }
 
 // makeFifo makes the fifo at which the process will wait. In a user namespace

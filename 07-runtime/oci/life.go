@@ -222,6 +222,9 @@ func (c *container) remove(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := c.stopUnit(ctx); err != nil {
+		return err
+	}
 	c.poststop(ctx)
 	return os.RemoveAll(c.dir)
 }

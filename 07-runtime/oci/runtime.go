@@ -21,6 +21,9 @@ type Runtime struct {
 	// Rootless has a container do without a cgroup where none can be made and
 	// its config asks for no limits: an ordinary user owns none.
 	Rootless bool
+	// Systemd has systemd make the containers' cgroups: their cgroupsPath is
+	// "slice:prefix:name". With Rootless it is the user's own systemd.
+	Systemd bool
 	// Warn is told what was asked for, is not essential, and could not be had.
 	// It may be nil.
 	Warn func(string)

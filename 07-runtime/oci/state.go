@@ -15,6 +15,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"drydock.example/07-runtime/oci/systemd"
 )
 
 const (
@@ -39,6 +41,8 @@ type record struct {
 	// made; CgroupMade says that it is ours, and what is in it too.
 	Cgroup     string `json:"cgroup"`
 	CgroupMade bool   `json:"cgroupMade"`
+	// Unit is what systemd made the cgroup for, where it did.
+	Unit *systemd.Unit `json:"unit,omitempty"`
 
 	// Pids is the limit of processes, for start: see [cgroups.Cgroup.Started].
 	Pids *specs.LinuxPids `json:"pids,omitempty"`

@@ -25,5 +25,14 @@ func (r Runtime) Update(ctx context.Context, id string, resources *specs.LinuxRe
 	if err != nil {
 		return err
 	}
+	if c.Unit != nil {
+		properties, err := unitLimits(resources)
+		if err == nil {
+			err = c.Unit.Set(ctx, properties)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return g.Set(ctx, resources)
 }

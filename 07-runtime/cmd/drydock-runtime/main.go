@@ -90,7 +90,7 @@ func main() {
 }
 
 func (g *global) main(args []string) error {
-	var debug, systemd, showVersion, narrate bool
+	var debug, showVersion, narrate bool
 	var rootless string
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -99,7 +99,7 @@ func (g *global) main(args []string) error {
 	fs.StringVar(&g.log.format, "log-format", "text", "text or json")
 	fs.BoolVar(&debug, "debug", false, "write each kernel call to the log")
 	fs.BoolVar(&narrate, "explain", false, "show each kernel call and why it is made")
-	fs.BoolVar(&systemd, "systemd-cgroup", false, "have systemd make the cgroups")
+	fs.BoolVar(&g.Systemd, "systemd-cgroup", false, "have systemd make the cgroups")
 	fs.StringVar(&rootless, "rootless", "auto", "true: do without cgroups where they cannot be had; false, or auto: when this user is not root")
 	fs.BoolVar(&showVersion, "version", false, "print the version")
 	fs.BoolVar(&showVersion, "v", false, "print the version")
@@ -114,8 +114,6 @@ func (g *global) main(args []string) error {
 		return nil
 	case g.log.format != "text" && g.log.format != "json":
 		return fmt.Errorf("invalid log-format: %q: want text or json", g.log.format)
-	case systemd:
-		return errors.New("--systemd-cgroup: this runtime makes cgroups itself: leave the option out, and tell your engine to use the cgroupfs driver")
 	case fs.NArg() == 0 || fs.Arg(0) == "help":
 		usage(os.Stdout, fs)
 		return nil
