@@ -4,11 +4,9 @@ package images
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -249,68 +247,5 @@ func TestPullWithoutRoom(t *testing.T) {
 	t.Logf("%d sizes were too small", failed)
 	if failed < 5 {
 		t.Errorf("only %d sizes were too small", failed)
-	}
-}
-
-// A layer bomb: a small blob that fills the disk when it is unpacked. Whoever
-// inflates it to a file finds out when nothing else can be written.
-func TestLayerBomb(t *testing.T) {
-	hosttest.Require(t, hosttest.Root)
-	bomb := gzipLayer(t, "zeros", string(make([]byte, 64<<20)))
-	if len(bomb.blob) > 1<<20 {
-		t.Fatalf("the bomb has %d bytes", len(bomb.blob))
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	free := func() int64 {
-		t.Helper()
-		var st unix.Statfs_t
-		if err := unix.Statfs(dir, &st); err != nil {
-			t.Fatal(err)
-		}
-		return int64(st.Bavail) * st.Bsize
-	}
-
-	// The naive way.
-	plain, err := decompress(bytes.NewReader(bomb.blob))
-	if err != nil {
-		t.Fatal(err)
-	}
-	naive, err := os.Create(filepath.Join(dir, "layer.tar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(naive, plain); !errors.Is(err, unix.ENOSPC) {
-		t.Fatalf("the bomb did not go off: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "neighbour"), make([]byte, 8192), 0o644); !errors.Is(err, unix.ENOSPC) {
-		t.Errorf("a neighbour writes: %v; want that the disk is full", err)
-	}
-	for _, name := range []string{"layer.tar", "neighbour"} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	naive.Close()
-
-	// Ours.
-	r := newRegistry(t)
-	r.put("bomb", "1", bomb)
-	store := filepath.Join(dir, "store")
-	s := openStoreIn(t, store)
-	least := free()
-	before := least
-	_, err = s.Pull(t.Context(), r.host+"/bomb:1", PullOptions{Progress: func(Progress) { least = min(least, free()) }})
-	wantError(t, err, "67108864 bytes", "are free")
-	wantNothing(t, s, store)
-	if least < before-2<<20 {
-		t.Errorf("of %d free bytes %d were left meanwhile", before, least)
 	}
 }
