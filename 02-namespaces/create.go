@@ -32,9 +32,6 @@ type Options struct {
 	// the process is then born. What else it does to the thread the process
 	// inherits, which is how it is born in the hierarchies of cgroup v1 too.
 	Spawn func(ctx context.Context, start func(cgroup *os.File) error) error
-	// Born is called when the process exists and has not done anything: the
-	// place of who can only move it to where others were born.
-	Born func(pid int) error
 	// Prestart is called when the namespaces and mounts are made and the root
 	// is not yet changed: the place of OCI's createRuntime hooks.
 	Prestart func(pid int) error
@@ -55,6 +52,10 @@ type Options struct {
 	Init *os.File
 	// Bound ends the container, by SIGKILL, when the calling process dies.
 	Bound bool
+	// Reaper has this program stay as the container's first process, with the
+	// user's program as its child: it waits for orphans, passes signals on and ends
+	// as the program does, with 128 and its number after a signal.
+	Reaper bool
 	// NoPivot leaves the old root behind by moving the new one over it, where
 	// pivot_root(2) cannot: on the kernel's first ramdisk.
 	NoPivot bool
@@ -111,6 +112,7 @@ type setup struct {
 	MountLabel        string
 	Personality       *specs.LinuxPersonality
 	MemoryPolicy      *specs.LinuxMemoryPolicy
+	Reaper            bool
 	NoPivot           bool
 	Keyring           string
 
@@ -134,7 +136,7 @@ func newSetup(spec *specs.Spec, opt Options) *setup {
 		Namespaces: spec.Linux.Namespaces, Devices: spec.Linux.Devices, Sysctl: spec.Linux.Sysctl,
 		RootfsPropagation: spec.Linux.RootfsPropagation, MaskedPaths: spec.Linux.MaskedPaths, ReadonlyPaths: spec.Linux.ReadonlyPaths,
 		MountLabel: spec.Linux.MountLabel, Personality: spec.Linux.Personality, MemoryPolicy: spec.Linux.MemoryPolicy,
-		NoPivot: opt.NoPivot, Keyring: opt.Keyring,
+		Reaper: opt.Reaper, NoPivot: opt.NoPivot, Keyring: opt.Keyring,
 		State: opt.State, Prestart: opt.Prestart != nil, Bound: opt.Bound, Files: len(opt.Files),
 	}
 }
@@ -253,11 +255,6 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 			c.Wait()
 		}
 	}()
-	if opt.Born != nil {
-		if err := opt.Born(c.Pid); err != nil {
-			return nil, err
-		}
-	}
 	// Now, while the new process starts: so it costs nobody's time.
 	if err := s.Seccomp.compile(); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ func TestExplainIsWhatStraceSees(t *testing.T) {
 	if out := stracetest.Check(t, isolate, "--explain", "--seccomp", profile, root, "/bin/probe"); !strings.Contains(out, "  seccomp(SECCOMP_SET_MODE_FILTER, ") {
 		t.Errorf("the filter is not explained:\n%s", out)
 	}
+	stracetest.Check(t, isolate, "--explain", "--init", root, "/bin/probe")
 	p := running(t, NewSpec(root, "probe"))
 	stracetest.Check(t, isolate, "--explain", "--join", itoa(p.Pid), "/bin/probe")
 }

@@ -91,7 +91,11 @@ type initProcess struct {
 // In the process that Create made it does all that is left to do and executes
 // the user's program, so it does not return; elsewhere it does nothing.
 func Init() {
-	if os.Args[0] != initName {
+	switch os.Args[0] {
+	case initName:
+	case reaperName:
+		os.Exit(runReaper(os.Args[1:]))
+	default:
 		return
 	}
 	// Credentials, capabilities and namespaces are those of a thread: all steps happen on one.
@@ -234,9 +238,12 @@ func waitForStart(p *initProcess) error {
 	return nil
 }
 
-// execute becomes the user's program. The threads of this one, and every
-// descriptor of ours, end here.
+// execute becomes the user's program, or the reaper that starts it. The threads
+// of this one, and every descriptor of ours, end here.
 func execute(p *initProcess) error {
+	if p.Reaper {
+		return becomeReaper(p)
+	}
 	args := p.Process.Args
 	chapter.Call(p.ctx, "from here on it is the user's program", "execve(%q, %q, /* %d vars */)", p.program, args, len(p.Process.Env))
 	err := syscall.Exec(p.program, args, p.Process.Env)

@@ -3,7 +3,7 @@
 // Isolate runs a program in namespaces of its own, or in those of a process
 // that runs.
 //
-//	isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] [--seccomp FILE] ROOT PROGRAM [ARG...]
+//	isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] [--init] [--seccomp FILE] ROOT PROGRAM [ARG...]
 //	isolate [--explain] --join PID PROGRAM [ARG...]
 //	isolate ls [PID]
 //
@@ -27,7 +27,7 @@ import (
 	"drydock.example/01-chroot/explain"
 )
 
-const usage = `usage: isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] [--seccomp FILE] ROOT PROGRAM [ARG...]
+const usage = `usage: isolate [--explain] [--hostname NAME] [--user] [--time OFFSET] [--init] [--seccomp FILE] ROOT PROGRAM [ARG...]
        isolate [--explain] --join PID PROGRAM [ARG...]
        isolate ls [PID]
 `
@@ -38,6 +38,7 @@ type options struct {
 	user     bool
 	time     time.Duration
 	seccomp  string
+	init     bool
 	join     int
 }
 
@@ -52,6 +53,7 @@ func main() {
 	flags.BoolVar(&o.user, "user", os.Geteuid() != 0, "a new user namespace, in which you are root")
 	flags.DurationVar(&o.time, "time", 0, "a new time namespace, whose clocks since boot are ahead by `offset`, like 24h")
 	flags.StringVar(&o.seccomp, "seccomp", "", "a `file` with a system call filter, as in linux.seccomp of an OCI config")
+	flags.BoolVar(&o.init, "init", false, "a process 1 that waits for orphans and passes signals on, before the program")
 	flags.IntVar(&o.join, "join", 0, "the process `id` whose namespaces the program enters")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
@@ -60,6 +62,12 @@ func main() {
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		os.Exit(2)
 	}
+	flags.Visit(func(f *flag.Flag) {
+		if o.join != 0 && f.Name != "join" && f.Name != "explain" {
+			fmt.Fprintf(os.Stderr, "isolate: --%s makes a container, and --join enters one that is there: give one of them\n", f.Name)
+			os.Exit(2)
+		}
+	})
 	ctx := context.Background()
 	if o.explain {
 		ctx = explain.With(ctx, explain.Text(os.Stderr))
@@ -117,7 +125,7 @@ func run(ctx context.Context, o options, root string, args []string) (int, error
 			return 125, fmt.Errorf("--seccomp %s: %w", o.seccomp, err)
 		}
 	}
-	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})
+	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Reaper: o.init, Bound: true})
 	if err != nil {
 		return namespaces.ExitStatus(err), err
 	}

@@ -9,6 +9,8 @@
 //	probe wait       ends when its standard input does
 //	probe read PATH  prints what a file holds, or the error
 //	probe call N A…  makes system call N and prints the error, if any
+//	probe orphan     says what becomes of an orphan that ends: reaped, or a zombie
+//	probe catch      says which signal it gets, and ends with status 9
 //	probe leave PATH leaves all its groups, then reads a file, and prints both
 package main
 
@@ -17,10 +19,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +52,21 @@ func main() {
 		case "read":
 			fmt.Println(read(os.Args[2]))
 			return
+		case "orphan":
+			fmt.Println(orphan())
+			return
+		case "middle":
+			if err := middle(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
+		case "catch":
+			signals := make(chan os.Signal, 1)
+			signal.Notify(signals, syscall.SIGTERM)
+			fmt.Println("waiting")
+			fmt.Println(<-signals)
+			os.Exit(9)
 		case "leave":
 			fmt.Println("setgroups:", syscall.Setgroups(nil))
 			fmt.Println(read(os.Args[2]))
@@ -105,4 +125,59 @@ func read(path string) string {
 		return err.Error()
 	}
 	return string(b)
+}
+
+// orphan has a child start a further one and end, and says what becomes of the
+// grandchild, process 1's child now, when it ends.
+func orphan() (string, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	middle := exec.Command("/proc/self/exe", "middle")
+	middle.Stdin, middle.Stderr = r, os.Stderr
+	out, err := middle.Output()
+	if err != nil {
+		return "", err
+	}
+	pid, err := strconv.Atoi(string(out))
+	if err != nil {
+		return "", err
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return "", err
+	}
+	w.Close() // now it ends
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return "", err
+		}
+	}
+	if os.Getpid() == 1 {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err == nil && strings.Contains(string(b), "zombie") {
+			return "zombie", nil // nobody else can wait for it
+		}
+		return "", fmt.Errorf("not a zombie: %w", err)
+	}
+	// No event tells that a process has been waited for.
+	for unix.Kill(pid, 0) == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return "reaped", nil
+}
+
+// middle starts the orphan, with its own standard input, and prints its number.
+func middle() error {
+	child, err := os.StartProcess("/proc/self/exe", []string{"probe", "wait"}, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stderr, os.Stderr}})
+	if err != nil {
+		return err
+	}
+	fmt.Print(child.Pid)
+	return nil
 }
