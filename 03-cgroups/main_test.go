@@ -72,7 +72,7 @@ func play(name string, args []string) {
 	case "spin":
 		runtime.GOMAXPROCS(1)
 		ready()
-		for {
+		for spinning := true; spinning; { // until the test ends it
 		}
 	case "fork": // a bomb: children until the kernel says no
 		for n := 0; ; n++ {
