@@ -53,7 +53,7 @@ func TestOwnersAreMapped(t *testing.T) {
 	for name, want := range map[string]string{
 		".": "owner=100000:200000", "root": "owner=100000:200000", "user": "owner=101000:200050", "far": "owner=7:200001", "implied": "owner=100000:200000",
 		"ping":   `security.capability="\x01\x00\x00\x03\x00 \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xa0\x86\x01\x00"`, // for root of 100000's namespace
-		"shared": `\x02\x00\x04\x00\x88\x8a\x01\x00`,                                                                                  // user 101000
+		"shared": `\x02\x00\x04\x00\x88\x8a\x01\x00`,                                                                                    // user 101000
 	} {
 		if !strings.Contains(got[name], want) {
 			t.Errorf("%s is\n\t%s\nwant\n\t%s", name, got[name], want)
