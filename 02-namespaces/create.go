@@ -32,6 +32,9 @@ type Options struct {
 	// the process is then born. What else it does to the thread the process
 	// inherits, which is how it is born in the hierarchies of cgroup v1 too.
 	Spawn func(ctx context.Context, start func(cgroup *os.File) error) error
+	// Born is called when the process exists and has not done anything: the
+	// place of who can only move it to where others were born.
+	Born func(pid int) error
 	// Prestart is called when the namespaces and mounts are made and the root
 	// is not yet changed: the place of OCI's createRuntime hooks.
 	Prestart func(pid int) error
@@ -255,6 +258,11 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 			c.Wait()
 		}
 	}()
+	if opt.Born != nil {
+		if err := opt.Born(c.Pid); err != nil {
+			return nil, err
+		}
+	}
 	// Now, while the new process starts: so it costs nobody's time.
 	if err := s.Seccomp.compile(); err != nil {
 		return nil, err
