@@ -186,6 +186,44 @@ func TestSkopeoAndPodman(t *testing.T) {
 	}
 }
 
+// Google's crane, which has a client of its own.
+func TestCrane(t *testing.T) {
+	hosttest.Require(t, hosttest.Program("crane"))
+	s := newScene(t, Options{})
+	from, to := openStore(t), openStore(t)
+	img := createImage(t, from, s.host()+"/demo:1", 300_000)
+	if _, err := from.Push(t.Context(), s.host()+"/demo:1", images.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	crane := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("crane", append([]string{"--insecure"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("crane %q: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	ours, tar := s.host()+"/demo:1", filepath.Join(t.TempDir(), "demo.tar")
+	if got := crane("digest", ours); got != img.Manifest.String() {
+		t.Errorf("crane digest: %s, want %s", got, img.Manifest)
+	}
+	crane("validate", "--remote", ours)
+	crane("copy", ours, s.host()+"/by/copy:2")
+	crane("pull", ours, tar)
+	crane("push", tar, s.host()+"/by/crane:3")
+	crane("tag", s.host()+"/by/crane:3", "4")
+	if got := crane("ls", s.host()+"/by/crane"); got != "3\n4" {
+		t.Errorf("crane ls: %q", got)
+	}
+	for _, name := range []string{"/by/copy:2", "/by/crane:4"} {
+		if got, err := to.Pull(t.Context(), s.host()+name, images.PullOptions{}); err != nil || got.DiffIDs[0] != img.DiffIDs[0] {
+			t.Errorf("pulled %s: %v, %v; want the layer %s", name, got.DiffIDs, err, img.DiffIDs[0])
+		}
+	}
+	crane("delete", s.host()+"/by/copy@"+img.Manifest.String())
+	s.do("GET", "/v2/by/copy/manifests/2", nil).refused(404, "MANIFEST_UNKNOWN")
+}
+
 // Where a registry sends an upload to another host, that host learns nothing of
 // who we are.
 func TestUploadElsewhereCarriesNoCredentials(t *testing.T) {
