@@ -5,8 +5,8 @@ package byhand
 
 import "errors"
 
-// libraryDirs are where a library may lie, in the order of the search.
-var libraryDirs = []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
+// LibraryDirs are where a library may lie, in the order of the search.
+var LibraryDirs = []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
 
 // Build copies the dynamic ELF program, an absolute path, into the directory
 // root, at the same path, with its dynamic linker and all its libraries.

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// libraryDirs are where a library may lie, in the order of the search.
-var libraryDirs = []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
+// LibraryDirs are where a library may lie, in the order of the search.
+var LibraryDirs = []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
 
 // Build copies the dynamic ELF program, an absolute path, into the directory
 // root, at the same path, with its dynamic linker and all its libraries.
@@ -69,7 +69,7 @@ func needed(path string) ([]string, error) {
 }
 
 func find(name string) (string, error) {
-	for _, dir := range libraryDirs {
+	for _, dir := range LibraryDirs {
 		if path := filepath.Join(dir, name); exists(path) {
 			return path, nil
 		}
