@@ -4,7 +4,9 @@ package namespaces
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +26,9 @@ var capabilityNumbers = sync.OnceValue(func() map[string]uint {
 	}
 	return m
 })
+
+// Capabilities are the names of those that a spec may grant.
+func Capabilities() []string { return slices.Sorted(maps.Keys(capabilityNumbers())) }
 
 func newCapabilitySet(names []string) (capabilitySet, error) {
 	numbers := capabilityNumbers()

@@ -4,7 +4,9 @@ package namespaces
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -81,6 +83,12 @@ var (
 		specs.MpolFNumaBalancing: 1 << 13, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFStaticNodes: 1 << 15,
 	}
 )
+
+// MemoryModes and MemoryFlags are the words of linux.memoryPolicy.
+func MemoryModes() []specs.MemoryPolicyModeType { return slices.Sorted(maps.Keys(memoryModes)) }
+
+// MemoryFlags: see [MemoryModes].
+func MemoryFlags() []specs.MemoryPolicyFlagType { return slices.Sorted(maps.Keys(memoryFlags)) }
 
 // setMemoryPolicy sets which NUMA nodes the process's memory comes from.
 func setMemoryPolicy(p *initProcess) error {

@@ -9,6 +9,10 @@ type Stats struct {
 	CPU    CPU
 	Pids   Pids
 	IO     []IO // one for each block device that was used
+	CPUSet CPUSet
+	// HugePages by page size ("2MB"), and RDMA handles by device ("mlx5_0").
+	HugePages map[string]HugePages
+	RDMA      map[string]RDMA
 }
 
 // Memory is in bytes. A limit that is not set is math.MaxUint64.
@@ -44,4 +48,21 @@ type IO struct {
 	Major, Minor          uint32
 	ReadBytes, WriteBytes uint64
 	Reads, Writes         uint64 // requests
+}
+
+// CPUSet is which processors and memory nodes may be used, by their numbers.
+type CPUSet struct {
+	CPUs, Mems []uint16
+}
+
+// HugePages is in bytes: what is reserved where the kernel counts that, else
+// what is in use.
+type HugePages struct {
+	Usage, Peak uint64 // v2 keeps no peak
+	Failures    uint64 // allocations that the limit refused
+}
+
+// RDMA counts what a cgroup holds of one device.
+type RDMA struct {
+	Handles, Objects uint64
 }

@@ -17,6 +17,7 @@ func (c *Cgroup) Stats() (cgroupfs.Stats, error) {
 	var s cgroupfs.Stats
 	for controller, read := range map[string]func(string, *cgroupfs.Stats) error{
 		"memory": memoryStats, "cpu": cpuStats, "cpuacct": cpuacctStats, "pids": pidsStats, "blkio": blkioStats,
+		"cpuset": cpusetStats, "hugetlb": hugetlbStats, "rdma": rdmaStats,
 	} {
 		dir, err := c.dir(controller)
 		if err != nil {
@@ -165,4 +166,29 @@ func blkioStats(dir string, s *cgroupfs.Stats) error {
 		s.IO = append(s.IO, *devices[name])
 	}
 	return nil
+}
+
+func cpusetStats(dir string, s *cgroupfs.Stats) (err error) {
+	s.CPUSet, err = cgroupfs.ReadCPUSet(dir+"/cpuset.effective_cpus", dir+"/cpuset.effective_mems")
+	return err
+}
+
+func hugetlbStats(dir string, s *cgroupfs.Stats) (err error) {
+	s.HugePages = map[string]cgroupfs.HugePages{}
+	for _, size := range cgroupfs.HugePageSizes(dir, "usage_in_bytes") {
+		prefix := cgroupfs.ReservedPrefix(dir, size, "usage_in_bytes")
+		var h cgroupfs.HugePages
+		for file, p := range map[string]*uint64{"usage_in_bytes": &h.Usage, "max_usage_in_bytes": &h.Peak, "failcnt": &h.Failures} {
+			if *p, err = cgroupfs.ReadUint(prefix + file); err != nil {
+				return err
+			}
+		}
+		s.HugePages[size] = h
+	}
+	return nil
+}
+
+func rdmaStats(dir string, s *cgroupfs.Stats) (err error) {
+	s.RDMA, err = cgroupfs.ReadRDMA(dir + "/rdma.current")
+	return err
 }

@@ -15,7 +15,7 @@ import (
 // Stats reads the counters of the controllers that the cgroup has.
 func (c *Cgroup) Stats() (cgroupfs.Stats, error) {
 	var s cgroupfs.Stats
-	for _, read := range []func(*cgroupfs.Stats) error{c.memoryStats, c.cpuStats, c.pidsStats, c.ioStats} {
+	for _, read := range []func(*cgroupfs.Stats) error{c.memoryStats, c.cpuStats, c.pidsStats, c.ioStats, c.cpusetStats, c.hugetlbStats, c.rdmaStats} {
 		// A missing file is a missing controller; a missing cgroup is an error.
 		if err := read(&s); err != nil && (!errdefs.IsNotFound(err) || !c.Exists()) {
 			return s, err
@@ -110,4 +110,33 @@ func (c *Cgroup) ioStats(s *cgroupfs.Stats) error {
 		s.IO = append(s.IO, d)
 	}
 	return nil
+}
+
+func (c *Cgroup) cpusetStats(s *cgroupfs.Stats) (err error) {
+	s.CPUSet, err = cgroupfs.ReadCPUSet(c.dir+"/cpuset.cpus.effective", c.dir+"/cpuset.mems.effective")
+	return err
+}
+
+func (c *Cgroup) hugetlbStats(s *cgroupfs.Stats) (err error) {
+	for _, size := range cgroupfs.HugePageSizes(c.dir, "current") {
+		var h cgroupfs.HugePages
+		if h.Usage, err = cgroupfs.ReadUint(cgroupfs.ReservedPrefix(c.dir, size, "current") + "current"); err != nil {
+			return err
+		}
+		events, err := cgroupfs.ReadMap(c.dir + "/hugetlb." + size + ".events")
+		if err != nil {
+			return err
+		}
+		h.Failures = events["max"]
+		if s.HugePages == nil {
+			s.HugePages = map[string]cgroupfs.HugePages{}
+		}
+		s.HugePages[size] = h
+	}
+	return nil
+}
+
+func (c *Cgroup) rdmaStats(s *cgroupfs.Stats) (err error) {
+	s.RDMA, err = cgroupfs.ReadRDMA(c.dir + "/rdma.current")
+	return err
 }

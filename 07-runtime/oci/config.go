@@ -21,28 +21,49 @@ const ConfigFile = "config.json"
 // system is absolute afterwards. Errors name the field, its value and what was
 // expected.
 func ReadConfig(bundle string) (*specs.Spec, error) {
+	spec, _, err := readConfig(bundle)
+	return spec, err
+}
+
+// readConfig returns the file's bytes too.
+func readConfig(bundle string) (*specs.Spec, []byte, error) {
 	path := filepath.Join(bundle, ConfigFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("JSON specification file %s not found", path)
+		return nil, nil, fmt.Errorf("JSON specification file %s not found", path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	spec, err := parseConfig(b)
 	if err == nil {
 		err = validate(spec)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(bundle, spec.Root.Path)
 	}
 	if st, err := os.Stat(spec.Root.Path); err != nil {
-		return nil, fmt.Errorf("%s: root.path: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: root.path: %w", path, err)
 	} else if !st.IsDir() {
-		return nil, fmt.Errorf("%s: root.path %q is not a directory", path, spec.Root.Path)
+		return nil, nil, fmt.Errorf("%s: root.path %q is not a directory", path, spec.Root.Path)
+	}
+	return spec, b, nil
+}
+
+// config returns the config that the container was created with. It is a copy:
+// the bundle may have been changed since, or be gone.
+func (c *container) config() (*specs.Spec, error) {
+	path := filepath.Join(c.dir, ConfigFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := parseConfig(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return spec, nil
 }

@@ -43,6 +43,10 @@ func TestBadConfigsAreRefusedByName(t *testing.T) {
 		{func(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[:3] }, `hostname: "bundle": want a uts namespace`},
 		{func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{}} }, "linux.uidMappings: want a user namespace"},
 		{func(s *specs.Spec) { s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "x"}} }, `linux.devices[0].type: "x"`},
+		{func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"much-too-long-a-name": {}} }, `linux.netDevices: "much-too-long-a-name": want the name of a link`},
+		{func(s *specs.Spec) {
+			s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"a": {Name: "x"}, "b": {Name: "x"}}
+		}, `want each name once`},
 		{func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "true"}}} }, `hooks.poststop[0].path: "true": want an absolute path`},
 	} {
 		dir := t.TempDir()

@@ -58,7 +58,7 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	if err != nil {
 		return nil, nil, err
 	}
-	spec, err := ReadConfig(bundle)
+	spec, config, err := readConfig(bundle)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,16 +73,20 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
+		c.release()
+		return nil, nil, errors.Join(err, os.RemoveAll(c.dir))
+	}
+	if spec.Linux.MountLabel != "" && !namespaces.SELinux() {
+		spec.Linux.MountLabel = ""
+		r.warn("linux.mountLabel: SELinux is not enabled here: the mounts have no label")
+	}
 	p, err := c.make(ctx, spec, opt, socket, fifo, r.Rootless)
 	if err != nil {
 		c.release()
 		return nil, nil, err
 	}
-	if r.Warn != nil {
-		for _, w := range p.Warnings {
-			r.Warn(w)
-		}
-	}
+	r.warn(p.Warnings...)
 	return c, p, nil
 }
 
@@ -149,7 +153,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 		if cgroup != nil {
 			err = errors.Join(err, cgroup.Kill(undo), deleteCgroup(undo, cgroup))
 		}
-		err = errors.Join(err, c.stopUnit(undo))
+		err = errors.Join(err, c.RDT.leave(undo), c.stopUnit(undo))
 		os.RemoveAll(c.dir)
 	}()
 	// Each step is written down before it is taken, or what it made would be
@@ -192,8 +196,27 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	if !opt.NoNewKeyring {
 		o.Keyring = "_ses." + c.ID
 	}
-	if spec.Hooks != nil {
-		o.Prestart = func(pid int) error { return c.createRuntimeHooks(ctx, spec.Hooks, pid) }
+	if r := spec.Linux.IntelRdt; r != nil {
+		born := o.Born
+		o.Born = func(pid int) (err error) {
+			if born != nil {
+				if err := born(pid); err != nil {
+					return err
+				}
+			}
+			if c.RDT, err = joinRDT(ctx, resctrl(), c.ID, r, pid); err != nil {
+				return err
+			}
+			return c.save()
+		}
+	}
+	if spec.Hooks != nil || len(spec.Linux.NetDevices) > 0 {
+		o.Prestart = func(pid int) error {
+			if err := moveNetDevices(ctx, spec.Linux.NetDevices, pid); err != nil {
+				return err
+			}
+			return c.createRuntimeHooks(ctx, spec.Hooks, pid)
+		}
 	}
 	if fifo {
 		if err := c.makeFifo(ctx, spec); err != nil {
@@ -241,6 +264,9 @@ func limited(r *specs.LinuxResources) bool {
 }
 
 func (c *container) createRuntimeHooks(ctx context.Context, hooks *specs.Hooks, pid int) error {
+	if hooks == nil {
+		return nil
+	}
 	// The environment stands, which was called "created" when there were these hooks only.
 	//nolint:staticcheck // prestart is deprecated by the specification, and still used
 	if err := namespaces.RunHooks(ctx, "prestart", hooks.Prestart, c.hookState(pid, specs.StateCreated)); err != nil {

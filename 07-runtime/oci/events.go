@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -24,19 +25,23 @@ type Event struct {
 
 // Stats returns what the container has used so far.
 func (r Runtime) Stats(id string) (Event, error) {
-	g, _, err := r.observed(id)
+	g, c, err := r.observed(id)
 	if err != nil {
 		return Event{}, err
 	}
-	return stats(id, g)
+	return c.stats(g)
 }
 
-func stats(id string, g *cgroups.Cgroup) (Event, error) {
+func (c *container) stats(g *cgroups.Cgroup) (Event, error) {
 	s, err := g.Stats()
 	if err != nil {
 		return Event{}, err
 	}
-	return Event{Type: "stats", ID: id, Data: newStats(s)}, nil
+	e := Event{Type: "stats", ID: c.ID, Data: newStats(s)}
+	if c.RDT != nil {
+		e.Data.RDT.Class = filepath.Base(c.RDT.Class)
+	}
+	return e, nil
 }
 
 // observed finds the cgroup of a container that has not stopped.
@@ -84,7 +89,7 @@ func (r Runtime) Events(ctx context.Context, id string, interval time.Duration, 
 	for shown := false; ; {
 		select {
 		case <-tick.C:
-			s, err := stats(id, g)
+			s, err := c.stats(g)
 			if err == nil {
 				err = show(s)
 			}

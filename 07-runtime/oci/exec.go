@@ -45,7 +45,7 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 	case status == StatePaused && !opt.IgnorePaused:
 		return 0, ErrExecPaused
 	}
-	spec, err := ReadConfig(c.Bundle)
+	spec, err := c.config()
 	if err != nil {
 		return 0, err
 	}
@@ -75,11 +75,7 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 	if err != nil {
 		return 0, err
 	}
-	if r.Warn != nil {
-		for _, w := range p.Warnings {
-			r.Warn(w)
-		}
-	}
+	r.warn(p.Warnings...)
 	if err := c.startExec(ctx, p, process, relay, opt); err != nil {
 		p.Kill()
 		p.Wait()

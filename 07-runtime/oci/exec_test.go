@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -107,6 +108,27 @@ func TestExecIsInTheContainer(t *testing.T) {
 	b.must("kill", b.id, "KILL")
 	b.wait(other)
 	b.fails("cannot exec in a stopped container", "exec", b.id, bundletest.Program)
+}
+
+// TestExecWithoutTheBundle: the container's own copy of the config counts.
+func TestExecWithoutTheBundle(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.spec.Process.Env = append(b.spec.Process.Env, "FROM=bundle")
+	b.must("run", "--detach", b.id)
+	b.spec.Process.Env[len(b.spec.Process.Env)-1] = "FROM=later"
+	if out := b.must("exec", b.id, bundletest.Program, "env"); !strings.Contains(out, "FROM=bundle\n") {
+		t.Errorf("with another config in the bundle: %s", out)
+	}
+	if err := os.Rename(b.dir, b.dir+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(b.program, "--root", b.root, "exec", b.id, bundletest.Program, "env")
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "FROM=bundle\n") {
+		t.Errorf("without the bundle: %v: %s", err, out)
+	}
+	if err := os.Rename(b.dir+"-gone", b.dir); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestExecOfAProcessFile(t *testing.T) {

@@ -19,16 +19,22 @@ func Features() features.Features {
 		MountOptions:  namespaces.MountOptions(),
 		Linux: &features.Linux{
 			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"},
-			Cgroup:     &features.Cgroup{V1: new(true), V2: new(true), Systemd: new(false), SystemdUser: new(false), Rdma: new(false)},
+			Cgroup:     &features.Cgroup{V1: new(true), V2: new(true), Systemd: new(true), SystemdUser: new(true), Rdma: new(true)},
 			Seccomp: &features.Seccomp{
 				Enabled: new(true), Actions: names(seccomp.Actions()), Operators: names(seccomp.Operators()), Archs: names(seccomp.Architectures()),
 				KnownFlags: names(seccomp.Flags()), SupportedFlags: names(seccomp.Flags()),
 			},
 			Apparmor:   &features.Apparmor{Enabled: new(true)},
 			Selinux:    &features.Selinux{Enabled: new(true)},
-			IntelRdt:   &features.IntelRdt{Enabled: new(false)},
-			NetDevices: &features.NetDevices{Enabled: new(false)},
+			IntelRdt:   &features.IntelRdt{Enabled: new(true), Schemata: new(true), Monitoring: new(true)},
+			NetDevices: &features.NetDevices{Enabled: new(true)},
+
+			Capabilities:    namespaces.Capabilities(),
+			MemoryPolicy:    &features.MemoryPolicy{Modes: names(namespaces.MemoryModes()), Flags: names(namespaces.MemoryFlags())},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: new(true)}},
 		},
+		// They become properties of a unit of systemd, which may name programs.
+		PotentiallyUnsafeConfigAnnotations: []string{"org.systemd.property."},
 	}
 }
 

@@ -222,7 +222,7 @@ func (c *container) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.stopUnit(ctx); err != nil {
+	if err := errors.Join(c.RDT.leave(ctx), c.stopUnit(ctx)); err != nil {
 		return err
 	}
 	c.poststop(ctx)

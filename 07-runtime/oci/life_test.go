@@ -401,7 +401,7 @@ func TestHooksRunInOrder(t *testing.T) {
 		return string(text)
 	}
 	b.must("create", b.id)
-	want := fmt.Sprintf("prestart %[1]s creating true %[2]s\ncreateRuntime %[1]s creating true %[2]s\ncreateContainer %[1]s creating true %[2]s\n", b.id, host)
+	want := fmt.Sprintf("prestart %[1]s created true %[2]s\ncreateRuntime %[1]s creating true %[2]s\ncreateContainer %[1]s creating true %[2]s\n", b.id, host)
 	if got := read(outside); got != want {
 		t.Errorf("after create:\n%swant:\n%s", got, want)
 	}

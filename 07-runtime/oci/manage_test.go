@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drydock.example/01-chroot/hosttest"
+	namespaces "drydock.example/02-namespaces"
 	"drydock.example/07-runtime/bundletest"
 	"drydock.example/07-runtime/oci"
 )
@@ -320,6 +321,38 @@ func TestLabelsThatTheKernelLacks(t *testing.T) {
 	if _, err := os.Stat("/sys/module/apparmor"); err != nil {
 		b.spec.Process.ApparmorProfile = "some"
 		b.refuses("apparmor: config provided but apparmor not supported", "run", b.id)
+	}
+}
+
+func TestAMountLabelWithoutSELinux(t *testing.T) {
+	if namespaces.SELinux() {
+		t.Skip("this kernel has SELinux")
+	}
+	b := newBundle(t, "exit", "0")
+	b.spec.Linux.MountLabel = "system_u:object_r:container_file_t:s0"
+	if out := b.must("run", b.id); !strings.Contains(out, "linux.mountLabel: SELinux is not enabled here") {
+		t.Errorf("no warning: %q", out)
+	}
+}
+
+func TestSpecRootless(t *testing.T) {
+	b := newBundle(t)
+	dir := t.TempDir()
+	b.must("spec", "--rootless", "--bundle", dir)
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s specs.Spec
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []string{}
+	for _, ns := range s.Linux.Namespaces {
+		kinds = append(kinds, string(ns.Type))
+	}
+	if !slices.Contains(kinds, "user") || slices.Contains(kinds, "network") || len(s.Linux.UIDMappings) == 0 {
+		t.Errorf("namespaces %v, users %v", kinds, s.Linux.UIDMappings)
 	}
 }
 

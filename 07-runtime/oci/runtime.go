@@ -29,6 +29,15 @@ type Runtime struct {
 	Warn func(string)
 }
 
+func (r Runtime) warn(texts ...string) {
+	if r.Warn == nil {
+		return
+	}
+	for _, text := range texts {
+		r.Warn(text)
+	}
+}
+
 // container is one container during one invocation.
 type container struct {
 	dir  string

@@ -44,6 +44,9 @@ type record struct {
 	// Unit is what systemd made the cgroup for, where it did.
 	Unit *systemd.Unit `json:"unit,omitempty"`
 
+	// RDT is the container's part of Intel RDT.
+	RDT *rdt `json:"intelRdt,omitempty"`
+
 	// Pids is the limit of processes, for start: see [cgroups.Cgroup.Started].
 	Pids *specs.LinuxPids `json:"pids,omitempty"`
 

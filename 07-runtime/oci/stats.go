@@ -9,13 +9,14 @@ import (
 // Stats is what a container has used, in the form that runc prints: sizes in
 // bytes, times in nanoseconds. A limit that is not set is 2⁶⁴-1.
 type Stats struct {
-	CPU     CPUStats            `json:"cpu"`
-	CPUSet  struct{}            `json:"cpuset"`
-	Memory  MemoryStats         `json:"memory"`
-	Pids    PidsStats           `json:"pids"`
-	BlkIO   BlkIOStats          `json:"blkio"`
-	Hugetlb map[string]struct{} `json:"hugetlb"`
-	RDT     struct{}            `json:"intel_rdt"`
+	CPU     CPUStats                `json:"cpu"`
+	CPUSet  CPUSetStats             `json:"cpuset"`
+	Memory  MemoryStats             `json:"memory"`
+	Pids    PidsStats               `json:"pids"`
+	BlkIO   BlkIOStats              `json:"blkio"`
+	Hugetlb map[string]HugetlbStats `json:"hugetlb"`
+	RDMA    map[string]RDMAStats    `json:"rdma,omitempty"`
+	RDT     RDTStats                `json:"intel_rdt"`
 
 	NetworkInterfaces []struct{} `json:"network_interfaces"`
 }
@@ -33,6 +34,25 @@ type CPUStats struct {
 		ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
 		ThrottledTime    uint64 `json:"throttledTime,omitempty"`
 	} `json:"throttling"`
+}
+
+// CPUSetStats are the processors and memory nodes that it may use.
+type CPUSetStats struct {
+	CPUs []uint16 `json:"cpus,omitempty"`
+	Mems []uint16 `json:"mems,omitempty"`
+}
+
+// HugetlbStats counts huge pages of one size, in bytes.
+type HugetlbStats struct {
+	Usage   uint64 `json:"usage,omitempty"`
+	Max     uint64 `json:"max,omitempty"`
+	Failcnt uint64 `json:"failcnt"`
+}
+
+// RDMAStats counts what it holds of one device.
+type RDMAStats struct {
+	Handles uint64 `json:"hca_handle"`
+	Objects uint64 `json:"hca_object"`
 }
 
 // MemoryStats counts memory with the page cache, and memory and swap together.
@@ -72,7 +92,16 @@ type BlkIOEntry struct {
 }
 
 func newStats(k cgroups.Stats) *Stats {
-	s := &Stats{Hugetlb: map[string]struct{}{}}
+	s := &Stats{Hugetlb: map[string]HugetlbStats{}, CPUSet: CPUSetStats(k.CPUSet)}
+	for size, h := range k.HugePages {
+		s.Hugetlb[size] = HugetlbStats{Usage: h.Usage, Max: h.Peak, Failcnt: h.Failures}
+	}
+	for device, r := range k.RDMA {
+		if s.RDMA == nil {
+			s.RDMA = map[string]RDMAStats{}
+		}
+		s.RDMA[device] = RDMAStats(r)
+	}
 	s.CPU.Usage.Total, s.CPU.Usage.PerCPU = uint64(k.CPU.Usage), k.CPU.PerCPU
 	s.CPU.Usage.Kernel, s.CPU.Usage.User = uint64(k.CPU.System), uint64(k.CPU.User)
 	s.CPU.Throttling.Periods, s.CPU.Throttling.ThrottledPeriods = k.CPU.Periods, k.CPU.Throttled

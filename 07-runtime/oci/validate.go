@@ -178,14 +178,13 @@ func checkHost(spec *specs.Spec) error {
 	switch {
 	case p.ApparmorProfile != "" && !namespaces.AppArmor():
 		return fmt.Errorf("process.apparmorProfile: apparmor: config provided but apparmor not supported")
-	case (p.SelinuxLabel != "" || l.MountLabel != "") && !namespaces.SELinux():
+	case p.SelinuxLabel != "" && !namespaces.SELinux():
 		return fmt.Errorf("selinux label is specified in config, but selinux is disabled or not supported")
-	case l.IntelRdt != nil:
-		return fmt.Errorf("linux.intelRdt: intelRdt is specified in config, but Intel RDT is not supported or enabled")
-	case len(l.NetDevices) > 0:
-		return fmt.Errorf("linux.netDevices: this runtime does not support it: remove it")
 	}
-	return nil
+	if err := checkNetDevices(spec); err != nil {
+		return err
+	}
+	return checkRDT(l.IntelRdt)
 }
 
 func checkNamespaces(spec *specs.Spec) error {

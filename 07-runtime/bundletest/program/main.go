@@ -171,6 +171,17 @@ func main() {
 		}
 		signal.Notify(make(chan os.Signal, 1), unix.SIGUSR2)
 		select {}
+	case "links": // the links, each with its addresses, and "up"
+		links := map[string][]string{}
+		list, _ := net.Interfaces()
+		for _, l := range list {
+			links[l.Name] = append(links[l.Name], l.Flags.String()[:2], strconv.Itoa(l.MTU))
+			addresses, _ := l.Addrs()
+			for _, a := range addresses {
+				links[l.Name] = append(links[l.Name], a.String())
+			}
+		}
+		json.NewEncoder(os.Stdout).Encode(links)
 	case "link": // where a symbolic link leads
 		to, err := os.Readlink(args[0])
 		fmt.Println(to, err)

@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	namespaces "drydock.example/02-namespaces"
 	"drydock.example/07-runtime/oci"
@@ -19,6 +22,7 @@ func spec(_ context.Context, _ *global, args []string) error {
 	var bundle string
 	opt.StringVar(&bundle, "bundle", ".", "the bundle's directory")
 	opt.StringVar(&bundle, "b", ".", "the bundle's directory")
+	rootless := opt.Bool("rootless", false, "for this user: with a user namespace of his own")
 	if _, err := parse(opt, args, "", 0, 0); err != nil {
 		return err
 	}
@@ -26,6 +30,11 @@ func spec(_ context.Context, _ *global, args []string) error {
 	s.Process.Terminal = true
 	s.Root.Readonly = true
 	s.Hostname = "drydock"
+	if *rootless {
+		if err := ownUser(s); err != nil {
+			return err
+		}
+	}
 	b, err := json.MarshalIndent(s, "", "\t")
 	if err != nil {
 		return err
@@ -39,4 +48,20 @@ func spec(_ context.Context, _ *global, args []string) error {
 	}
 	_, err = f.Write(append(b, '\n'))
 	return errors.Join(err, f.Close())
+}
+
+// ownUser makes a config one that an ordinary user can run: with the host's
+// network, as nobody else could connect a new one, and so with the host's /sys,
+// which belongs to the network namespace.
+func ownUser(s *specs.Spec) error {
+	if err := namespaces.OwnUserNamespace(s); err != nil {
+		return err
+	}
+	s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
+	for i, m := range s.Mounts {
+		if m.Type == "sysfs" {
+			s.Mounts[i] = specs.Mount{Destination: m.Destination, Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}}
+		}
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,26 +16,28 @@ import (
 
 func update(ctx context.Context, g *global, args []string) error {
 	fs := options("update")
-	var file, l3, bandwidth string
+	var file string
+	var schemata specs.LinuxIntelRdt
 	for _, name := range []string{"resources", "r"} {
 		fs.StringVar(&file, name, "", "file with linux.resources in JSON, or - for standard input; other options are ignored then")
 	}
-	fs.StringVar(&l3, "l3-cache-schema", "", "not supported")
-	fs.StringVar(&bandwidth, "mem-bw-schema", "", "not supported")
+	fs.StringVar(&schemata.L3CacheSchema, "l3-cache-schema", "", "part of the L3 caches, like L3:0=7f0 (Intel RDT)")
+	fs.StringVar(&schemata.MemBwSchema, "mem-bw-schema", "", "part of the memory's bandwidth, like MB:0=20 (Intel RDT)")
 	r := limits(fs)
 	rest, err := parse(fs, args, "<container-id>", 1, 1)
 	if err != nil {
 		return err
 	}
-	switch {
-	case file != "":
+	var rdt *specs.LinuxIntelRdt
+	if schemata.L3CacheSchema != "" || schemata.MemBwSchema != "" {
+		rdt = &schemata
+	}
+	if file != "" {
 		if r, err = readLimits(file); err != nil {
 			return err
 		}
-	case l3 != "" || bandwidth != "":
-		return errors.New("--l3-cache-schema, --mem-bw-schema: Intel RDT is not supported")
 	}
-	return g.Update(ctx, rest[0], r)
+	return g.Update(ctx, rest[0], r, rdt)
 }
 
 // readLimits reads the limits to change from a file, or from standard input.
