@@ -205,6 +205,7 @@ func TestNobodyLeavesAGroup(t *testing.T) {
 	cmd := isolate(root, "probe", "leave", "/secret")
 	cmd.SysProcAttr.Credential.Groups = []uint32{denied}
 	out, err := cmd.CombinedOutput()
+	// setgroups: EPERM
 	if want := "setgroups: operation not permitted\nopen /secret: permission denied\n"; err != nil || string(out) != want {
 		t.Errorf("ours: %v, got\n%s\nwant\n%s", err, out, want)
 	}
