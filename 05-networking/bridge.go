@@ -154,13 +154,11 @@ func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err
 	if err != nil {
 		return made, err
 	}
-	// Before the link is up, so that its own link-local address needs no
-	// second of duplicate address detection in which it asks no neighbour.
 	if err := n.sysctls(ctx); err != nil {
 		return made, err
 	}
 	for _, address := range missing {
-		chapter.Call(ctx, "the gateway; the route to the subnet comes with it",
+		chapter.Call(ctx, "the host's own address in the network; the route to the subnet comes with it",
 			"sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", n.Bridge, address)
 		if err := h.AddrAdd(link, addrOf(address)); err != nil {
 			return made, fmt.Errorf("give %s to %s: %w", address, n.Bridge, err)
@@ -186,17 +184,20 @@ func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err
 func (n *Network) missing(h *netlink.Handle, bridge netlink.Link) ([]netip.Prefix, error) {
 	want := []netip.Prefix{netip.PrefixFrom(n.Gateway, n.Subnet.Bits())}
 	if n.Subnet6.IsValid() {
-		want = append(want, netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()))
+		// The kernel gives a link that is up its link-local address by itself, and
+		// for a second does not use it. Until then the host would ask no container
+		// where it is on behalf of somebody else.
+		want = append(want, netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()), netip.PrefixFrom(linkLocal(macOf(n.Gateway)), 64))
 	}
 	has, err := h.AddrList(bridge, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("addresses of %s: %w", n.Bridge, err)
 	}
 	for _, a := range has {
-		if a.IP.IsLinkLocalUnicast() && a.IP.To4() == nil {
+		i := slices.IndexFunc(want, func(p netip.Prefix) bool { return p.String() == a.IPNet.String() })
+		if i < 0 && a.IP.IsLinkLocalUnicast() && a.IP.To4() == nil {
 			continue // the kernel's own
 		}
-		i := slices.IndexFunc(want, func(p netip.Prefix) bool { return p.String() == a.IPNet.String() })
 		if i < 0 {
 			return nil, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: bridge %s has the address %s already, another network's", n.Name, n.Bridge, a.IPNet))
 		}
@@ -223,7 +224,6 @@ func (n *Network) sysctls(ctx context.Context) error {
 		}
 		set = append(set, []struct{ path, value, why string }{
 			{link6 + "/disable_ipv6", "0", "this network has IPv6"},
-			{link6 + "/accept_dad", "0", "nobody else here may have the bridge's addresses: no need to ask"},
 			{"ipv6/conf/all/forwarding", "1", "the host routes IPv6 too"},
 		}...)
 	} else {

@@ -19,7 +19,7 @@ import (
 // UDP everything from one socket to one port is one flow, for as long as it
 // does not fall silent: a client that never stops sending would keep missing a
 // container that came after its first packet, or keep talking to one that went.
-func forgetDatagrams(ctx context.Context, ports []Port) error {
+func (n *Network) forgetDatagrams(ctx context.Context, ports []Port) error {
 	var udp []uint16
 	for _, p := range ports {
 		if p.Protocol == "udp" && !slices.Contains(udp, p.HostPort) {
@@ -30,9 +30,13 @@ func forgetDatagrams(ctx context.Context, ports []Port) error {
 		return nil
 	}
 	chapter.Call(ctx, "flows that began under the old rules begin anew", "sendto(NETLINK_NETFILTER, IPCTNL_MSG_CT_DELETE protocol=udp dport=%v)", udp)
-	err := forgetInKernel(udp)
+	families := []byte{unix.AF_INET}
+	if n.Subnet6.IsValid() {
+		families = append(families, unix.AF_INET6)
+	}
+	err := forgetInKernel(udp, families...)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-		err = forgetOneByOne(udp)
+		err = forgetOneByOne(udp, families...)
 	}
 	if err != nil {
 		return fmt.Errorf("forget the UDP flows to ports %v: %w", udp, err)
@@ -57,14 +61,14 @@ const (
 // 6.10 and which takes it a fraction of what it takes to list the table: a list
 // takes the lock of each of the table's buckets, of which a machine with some
 // memory has 262144, also when there is no flow in it. EINVAL: it cannot.
-func forgetInKernel(ports []uint16) error {
+func forgetInKernel(ports []uint16, families ...byte) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer conn.Close()
 	for _, port := range ports {
-		for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		for _, family := range families {
 			attributes := netlink.NewAttributeEncoder()
 			attributes.ByteOrder = binary.BigEndian
 			attributes.Nested(ctaTupleOrig, func(tuple *netlink.AttributeEncoder) error {
@@ -100,14 +104,14 @@ func forgetInKernel(ports []uint16) error {
 const ipctnlMsgCtDelete = 2 // IPCTNL_MSG_CT_DELETE
 
 // forgetOneByOne lists the table and deletes what is found.
-func forgetOneByOne(ports []uint16) error {
+func forgetOneByOne(ports []uint16, families ...byte) error {
 	h, err := vishvananda.NewHandle(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer h.Close()
-	for _, family := range []vishvananda.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if _, err := h.ConntrackDeleteFilters(vishvananda.ConntrackTable, family, udpPorts(ports)); err != nil {
+	for _, family := range families {
+		if _, err := h.ConntrackDeleteFilters(vishvananda.ConntrackTable, vishvananda.InetFamily(family), udpPorts(ports)); err != nil {
 			return err
 		}
 	}

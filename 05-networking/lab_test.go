@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -311,4 +312,13 @@ func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
 
 func (r *recorder) has(part string) bool {
 	return slices.ContainsFunc(r.messages, func(m string) bool { return strings.Contains(m, part) })
+}
+
+func itoa(port uint16) string { return strconv.Itoa(int(port)) }
+
+func readAll(t *testing.T, r io.Reader) string {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	must(t, err)
+	return string(b)
 }

@@ -177,7 +177,10 @@ func (n *Network) Publish(ctx context.Context, ep *Endpoint) error {
 	if err := n.restorePort(ctx, ep); err != nil {
 		return err
 	}
-	return n.publish(ctx, ep)
+	if err := n.publish(ctx, ep); err != nil {
+		return err
+	}
+	return n.forgetDatagrams(ctx, ep.Ports)
 }
 
 func (n *Network) publish(ctx context.Context, ep *Endpoint) error {
@@ -202,7 +205,7 @@ func (n *Network) publish(ctx context.Context, ep *Endpoint) error {
 		}
 		return fmt.Errorf("publish the ports of %s: %w", ep.Address.Addr(), err)
 	}
-	return forgetDatagrams(ctx, ep.Ports)
+	return nil
 }
 
 // Unpublish takes every port away that leads to ep's addresses, whether
@@ -267,7 +270,7 @@ func (n *Network) remove(ctx context.Context, ep *Endpoint, cable bool) error {
 	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
 	}
-	return forgetDatagrams(ctx, ports)
+	return n.forgetDatagrams(ctx, ports)
 }
 
 // whyElement and elementText tell what an element is, for --explain.

@@ -40,6 +40,12 @@ func (r *Reservation) Relay(ctx context.Context, to netip.Addr) error {
 			cancel()
 			return fmt.Errorf("relay port %s: %w", r.Port, os.NewSyscallError("listen", err))
 		}
+		// A listener has its port to itself whatever this says. The accepted
+		// connections inherit it, and when they linger nobody is kept from the port.
+		if err := unix.SetsockoptInt(int(r.file.Fd()), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			cancel()
+			return fmt.Errorf("relay port %s: %w", r.Port, os.NewSyscallError("setsockopt", err))
+		}
 		l, err := net.FileListener(r.file)
 		if err != nil {
 			cancel()

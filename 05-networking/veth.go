@@ -146,6 +146,15 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 			err = errors.Join(err, n.forget(context.WithoutCancel(ctx), ep))
 		}
 	}()
+	// While the kernel looks through its flows the cable comes to life.
+	forgotten := make(chan error)
+	go func() { forgotten <- n.forgetDatagrams(ctx, ep.Ports) }()
+	err = n.switchOn(ctx, host, inside, ns, bridge, veth, ep)
+	return errors.Join(<-forgotten, err)
+}
+
+// switchOn gives the container's end its addresses, and waits until both carry packets.
+func (n *Network) switchOn(ctx context.Context, host, inside *netlink.Handle, ns *os.File, bridge, veth netlink.Link, ep *Endpoint) error {
 	chapter.Call(ctx, "the bridge's end is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.HostInterface)
 	if err := host.LinkSetUp(veth); err != nil {
 		return fmt.Errorf("set %s up: %w", ep.HostInterface, err)

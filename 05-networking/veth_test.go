@@ -199,29 +199,6 @@ func TestAwaitUpWaitsForTheEvent(t *testing.T) {
 	must(t, <-waited)
 }
 
-func BenchmarkConnect(b *testing.B) {
-	hosttest.Require(b, hosttest.Bridge)
-	n := testNetwork(0)
-	must(b, n.Create(background))
-	defer n.Delete(background)
-	for _, ports := range [][]Port{nil, {{HostPort: 18080, ContainerPort: 80, Protocol: "tcp"}}} {
-		b.Run(map[int]string{0: "plain", 1: "published"}[len(ports)], func(b *testing.B) {
-			for b.Loop() {
-				b.StopTimer()
-				ns, err := NewNamespace(background)
-				must(b, err)
-				ep := &Endpoint{Address: netip.MustParsePrefix("172.30.0.2/24"), Ports: ports}
-				b.StartTimer()
-				must(b, n.Connect(background, ns, ep))
-				b.StopTimer()
-				must(b, n.Disconnect(background, ep))
-				ns.Close()
-				b.StartTimer()
-			}
-		})
-	}
-}
-
 func BenchmarkNewNamespace(b *testing.B) {
 	hosttest.Require(b, hosttest.Root)
 	for b.Loop() {

@@ -18,6 +18,11 @@ import (
 //
 // The removal of the last network is such an event too.
 func Watch(ctx context.Context, flushed func()) error {
+	return watch(ctx, func() {}, flushed)
+}
+
+// watch tells by ready that from now on nothing is missed.
+func watch(ctx context.Context, ready, flushed func()) error {
 	chapter.Call(ctx, "the kernel tells whoever wants to know what becomes of the rules", "bind(NETLINK_NETFILTER, nl_groups=1<<(NFNLGRP_NFTABLES-1))")
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)})
 	if err != nil {
@@ -25,6 +30,7 @@ func Watch(ctx context.Context, flushed func()) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	ready()
 	for {
 		messages, err := conn.Receive()
 		switch {
