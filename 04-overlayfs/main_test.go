@@ -9,4 +9,9 @@ import (
 	"drydock.example/01-chroot/hosttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(envApply); dir != "" {
+		os.Exit(applyInput(dir))
+	}
+	os.Exit(hosttest.Run(m))
+}
