@@ -24,9 +24,9 @@
 //	store.go      images and names (bbolt)
 //	create.go     an image that was made here
 //	remove.go     what goes when a name goes (prune.go: what nobody wants)
-//	save.go       images in a tar, as Docker and OCI have them (load.go: and back)
+//	save.go       images in a tar, as Docker and OCI have them (load.go: and back; layout.go: in a directory)
 //	flat.go       a root file system in a tar: import and export
-//	history.go    by which steps an image was made
+//	history.go    by which steps an image was made (tree.go: what images share)
 //	push.go       a pull backwards, of what the registry lacks (upload.go: one blob)
 //	copy.go       from one registry to another, nothing unpacked
 //	referrers.go  what refers to an image (artifact.go: what is no image)
@@ -53,8 +53,8 @@
 // A tag is whatever the registry says today; name an image by digest where that
 // matters. A registry on a loopback address, or one that the caller declares
 // insecure, is spoken to in plain text when it does not speak TLS, and whoever
-// sits between can then answer for it. Nothing limits how large a layer becomes
-// when it is decompressed. The database file excludes a second process, but the
+// sits between can then answer for it. A layer may become as large as the disk
+// has room, and no larger. The database file excludes a second process, but the
 // directory is not guarded against a root user who edits it: a blob is checked
 // when it arrives and not each time it is used.
 package images
