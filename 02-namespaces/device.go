@@ -34,8 +34,8 @@ var deviceLinks = [][2]string{
 func makeDevices(p *initProcess) error {
 	own := false
 	for _, m := range p.Mounts {
-		if filepath.Clean(m.Destination) == "/dev" && m.Type != "bind" {
-			own = true
+		if filepath.Clean(m.Destination) == "/dev" {
+			own = m.Type != "bind" && !parseMountOptions(m.Options).bind
 		}
 	}
 	if !own {

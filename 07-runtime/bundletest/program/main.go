@@ -171,6 +171,11 @@ func main() {
 		}
 		signal.Notify(make(chan os.Signal, 1), unix.SIGUSR2)
 		select {}
+	case "rewrite": // the programs of all processes that come, until SIGUSR2
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, unix.SIGUSR2)
+		opened, written := rewrite(c)
+		fmt.Println("opened", opened, "written", written)
 	case "links": // the links, each with its addresses, and "up"
 		links := map[string][]string{}
 		list, _ := net.Interfaces()
@@ -188,6 +193,38 @@ func main() {
 	default:
 		fmt.Fprintf(os.Stderr, "verb %q is not known\n", verb)
 		os.Exit(2)
+	}
+}
+
+// rewrite opens the program of every other process that it finds, and, when the
+// process is gone and its file no longer busy, that file again, to write it.
+func rewrite(stop <-chan os.Signal) (opened, written int) {
+	held := map[string]*os.File{}
+	fmt.Println("ready")
+	for {
+		select {
+		case <-stop:
+			for _, f := range held {
+				w, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_WRONLY|os.O_APPEND, 0)
+				if err == nil {
+					_, err = w.WriteString("#")
+				}
+				if err == nil {
+					written++
+				}
+			}
+			return len(held), written
+		default:
+		}
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			if _, err := strconv.Atoi(e.Name()); err != nil || e.Name() == strconv.Itoa(os.Getpid()) || held[e.Name()] != nil {
+				continue
+			}
+			if f, err := os.Open("/proc/" + e.Name() + "/exe"); err == nil {
+				held[e.Name()] = f
+			}
+		}
 	}
 }
 
