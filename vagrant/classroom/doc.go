@@ -4,6 +4,7 @@
 //	drydock/   the repository, with each text as a page for the browser beside it
 //	go/        the Go distribution of go.work, for each platform
 //	modules/   every module that the chapters and their tests need, as a GOPROXY
+//	programs/  the engine's programs, built from that tree for the virtual machine
 //	box/       the virtual machine's box, for each provider that this host has it of
 //
 // A learner copies the folder, installs the Go of their platform, and types

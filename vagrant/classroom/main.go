@@ -57,6 +57,9 @@ func gather(ctx context.Context, out string, platforms []string, box string) err
 		{"the repository and its pages", func() error { return site(ctx, root, filepath.Join(out, "drydock")) }},
 		{"the modules", func() error { return modules(ctx, root, filepath.Join(out, "modules")) }},
 		{"Go", func() error { return toolchains(ctx, root, filepath.Join(out, "go"), platforms) }},
+		{"the programs", func() error {
+			return programs(ctx, filepath.Join(out, "drydock"), filepath.Join(out, "programs"), platforms)
+		}},
 		{"the box", func() error { return boxes(ctx, filepath.Join(out, "box"), box) }},
 	}
 	for _, step := range steps {
