@@ -8,15 +8,50 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"unicode"
 )
 
-// Hosts returns what a container's /etc/hosts says (hosts(5)): localhost, and
-// its own name at its own address, where it has one.
-func Hosts(hostname string, addr netip.Addr) []byte {
+// Host is a line of hosts(5): what `docker run --add-host` adds.
+type Host struct {
+	Name    string
+	Address netip.Addr
+}
+
+// ParseHost reads NAME:ADDRESS or NAME=ADDRESS. In the place of an address may
+// stand host-gateway, which is gateway: where the container reaches its host. A
+// mistake is an errdefs.ErrInvalidArgument.
+func ParseHost(s string, gateway netip.Addr) (Host, error) {
+	at := strings.IndexAny(s, ":=") // the first: an IPv6 address has colons too
+	if at < 1 || strings.ContainsFunc(s, unicode.IsSpace) || strings.ContainsRune(s[:at], '#') {
+		return Host{}, invalid("host %q: want NAME:ADDRESS", s)
+	}
+	name, address := s[:at], s[at+1:]
+	if address == "host-gateway" {
+		if !gateway.IsValid() {
+			return Host{}, invalid("host %q: this container has no gateway", s)
+		}
+		return Host{name, gateway}, nil
+	}
+	a, err := netip.ParseAddr(strings.Trim(address, "[]"))
+	if err != nil {
+		return Host{}, invalid("host %q: %q is not an IP address", s, address)
+	}
+	return Host{name, a}, nil
+}
+
+// Hosts returns what a container's /etc/hosts says (hosts(5)): localhost, its
+// own names at each of its addresses, of all its networks, and what was added.
+// The first of the names is what its address is called.
+func Hosts(names []string, addresses []netip.Addr, added []Host) []byte {
 	var b bytes.Buffer
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
-	if addr.IsValid() && hostname != "" {
-		fmt.Fprintf(&b, "%s\t%s\n", addr, hostname)
+	for _, h := range added {
+		fmt.Fprintf(&b, "%s\t%s\n", h.Address, h.Name)
+	}
+	for _, a := range addresses {
+		if len(names) > 0 {
+			fmt.Fprintf(&b, "%s\t%s\n", a, strings.Join(names, " "))
+		}
 	}
 	return b.Bytes()
 }

@@ -5,16 +5,53 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/containerd/errdefs"
 )
 
 func TestHosts(t *testing.T) {
-	got := string(Hosts("web", netip.MustParseAddr("172.30.0.2")))
-	want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n172.30.0.2\tweb\n"
-	if got != want {
+	web := []string{"web.example.org", "web"}
+	addresses := []netip.Addr{netip.MustParseAddr("172.30.0.2"), netip.MustParseAddr("fd00::2"), netip.MustParseAddr("172.30.1.2")}
+	added := []Host{{"db", netip.MustParseAddr("10.0.0.9")}}
+	localhost := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	want := localhost + "10.0.0.9\tdb\n172.30.0.2\tweb.example.org web\nfd00::2\tweb.example.org web\n172.30.1.2\tweb.example.org web\n"
+	if got := string(Hosts(web, addresses, added)); got != want {
 		t.Errorf("Hosts:\n%s\nwant\n%s", got, want)
 	}
-	if got := string(Hosts("web", netip.Addr{})); got != want[:len(want)-len("172.30.0.2\tweb\n")] {
+	if got := string(Hosts(web, nil, nil)); got != localhost {
 		t.Errorf("Hosts without an address:\n%s", got)
+	}
+	if got := string(Hosts(nil, addresses, nil)); got != localhost {
+		t.Errorf("Hosts without a name:\n%s", got)
+	}
+}
+
+func TestParseHost(t *testing.T) {
+	gateway := netip.MustParseAddr("172.30.0.1")
+	for s, want := range map[string]Host{
+		"db:10.0.0.9":       {"db", netip.MustParseAddr("10.0.0.9")},
+		"db=10.0.0.9":       {"db", netip.MustParseAddr("10.0.0.9")},
+		"db:fd00::9":        {"db", netip.MustParseAddr("fd00::9")},
+		"db:[fd00::9]":      {"db", netip.MustParseAddr("fd00::9")},
+		"host:host-gateway": {"host", gateway},
+	} {
+		if got, err := ParseHost(s, gateway); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v", s, got, err, want)
+		}
+	}
+	for s, want := range map[string]string{
+		"db":                   `host "db": want NAME:ADDRESS`,
+		":10.0.0.9":            `host ":10.0.0.9": want NAME:ADDRESS`,
+		"db:here":              `host "db:here": "here" is not an IP address`,
+		"a\n6.6.6.6 b:1.1.1.1": `host "a\n6.6.6.6 b:1.1.1.1": want NAME:ADDRESS`,
+		"a#b:1.1.1.1":          `host "a#b:1.1.1.1": want NAME:ADDRESS`,
+	} {
+		if _, err := ParseHost(s, gateway); err == nil || err.Error() != want || !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v, want %s", s, err, want)
+		}
+	}
+	if _, err := ParseHost("h:host-gateway", netip.Addr{}); err == nil {
+		t.Error("a gateway that there is not")
 	}
 }
 
