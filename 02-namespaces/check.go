@@ -16,8 +16,9 @@ func checkLinux(spec *specs.Spec) error {
 	l := spec.Linux
 	lacks := func(t specs.LinuxNamespaceType) bool { return !has(l.Namespaces, t) }
 	switch {
-	case lacks(specs.MountNamespace) && len(spec.Mounts)+len(l.MaskedPaths)+len(l.ReadonlyPaths) > 0:
-		return errors.New("mounts, linux.maskedPaths and linux.readonlyPaths without a mount namespace would be made on the host: add one to linux.namespaces")
+	case lacks(specs.MountNamespace) && len(l.MaskedPaths)+len(l.ReadonlyPaths) > 0:
+		// Mounts are another matter: the specification allows a container that has the host's mount namespace.
+		return errors.New("linux.maskedPaths and linux.readonlyPaths without a mount namespace would be made on the host: add one to linux.namespaces")
 	case lacks(specs.TimeNamespace) && len(l.TimeOffsets) > 0:
 		return errors.New("linux.timeOffsets without a time namespace: add one to linux.namespaces")
 	case lacks(specs.UserNamespace) && len(l.UIDMappings)+len(l.GIDMappings) > 0:

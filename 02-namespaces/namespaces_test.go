@@ -535,7 +535,7 @@ func TestBadSpecs(t *testing.T) {
 			without(s, specs.NetworkNamespace)
 		}, "linux.sysctl: net.ipv4.ip_forward would change the host without a network namespace: add one to linux.namespaces"},
 		"sysctl's value":    {func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "maybe"} }, `container init: sysctl: write "maybe" to /proc/sys/net/ipv4/ip_forward: invalid argument`},
-		"the host's mounts": {func(s *specs.Spec) { without(s, specs.MountNamespace) }, "mounts, linux.maskedPaths and linux.readonlyPaths without a mount namespace would be made on the host: add one to linux.namespaces"},
+		"the host's mounts": {func(s *specs.Spec) { without(s, specs.MountNamespace) }, "linux.maskedPaths and linux.readonlyPaths without a mount namespace would be made on the host: add one to linux.namespaces"},
 		"the host's clocks": {func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1}} }, "linux.timeOffsets without a time namespace: add one to linux.namespaces"},
 		"clock": {func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})

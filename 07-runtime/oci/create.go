@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,6 +114,7 @@ func (r Runtime) newContainer(ctx context.Context, id, bundle string, spec *spec
 		c.release()
 		return nil, errors.Join(err, os.RemoveAll(c.dir))
 	}
+	c.HostMounts = !slices.ContainsFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.MountNamespace })
 	if spec.Linux.Resources != nil {
 		c.Pids = spec.Linux.Resources.Pids
 	}
@@ -153,7 +155,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 		if cgroup != nil {
 			err = errors.Join(err, cgroup.Kill(undo), deleteCgroup(undo, cgroup))
 		}
-		err = errors.Join(err, c.RDT.leave(undo), c.stopUnit(undo))
+		err = errors.Join(err, c.RDT.leave(undo), c.stopUnit(undo), c.unmount(undo))
 		os.RemoveAll(c.dir)
 	}()
 	// Each step is written down before it is taken, or what it made would be

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -222,7 +224,7 @@ func (c *container) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := errors.Join(c.RDT.leave(ctx), c.stopUnit(ctx)); err != nil {
+	if err := errors.Join(c.RDT.leave(ctx), c.stopUnit(ctx), c.unmount(ctx)); err != nil {
 		return err
 	}
 	c.poststop(ctx)
@@ -259,6 +261,29 @@ func (c *container) end(ctx context.Context) error {
 			return fmt.Errorf("process %d did not end within %v of SIGKILL", c.Pid, endTime)
 		}
 	}
+}
+
+// unmount takes away the mounts below the root file system of a container that
+// has no mount namespace, with which they would go: the last one first.
+func (c *container) unmount(ctx context.Context) error {
+	if !c.HostMounts {
+		return nil
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for _, line := range slices.Backward(slices.Collect(strings.Lines(string(mounts)))) {
+		at := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(strings.Fields(line)[4])
+		if !strings.HasPrefix(at, c.Rootfs+"/") {
+			continue
+		}
+		chapter.Call(ctx, "without a mount namespace it would stay on the host", "umount2(%q, MNT_DETACH|UMOUNT_NOFOLLOW)", at)
+		if err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			return &os.PathError{Op: "umount2", Path: at, Err: err}
+		}
+	}
+	return nil
 }
 
 // deleteCgroup removes a cgroup, but only an empty one may have been another's.

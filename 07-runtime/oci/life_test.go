@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,6 +228,20 @@ func TestDeleteOfACreatedContainerEndsIt(t *testing.T) {
 func zombie(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
+// TestWithoutAMountNamespace: the mounts are the host's then, until the
+// container goes (hosttest finds those that stay).
+func TestWithoutAMountNamespace(t *testing.T) {
+	b := newBundle(t, "read-file", "/proc/self/mountinfo")
+	b.spec.Linux.MaskedPaths, b.spec.Linux.ReadonlyPaths = nil, nil
+	b.spec.Linux.Namespaces = slices.DeleteFunc(b.spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.MountNamespace })
+	if out := b.must("run", b.id); !strings.Contains(out, " /proc ") {
+		t.Errorf("no /proc inside:\n%s", out)
+	}
+	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(mounts), b.dir) {
+		t.Errorf("mounts are left:\n%s", mounts)
+	}
 }
 
 func TestDeleteForceOfARunningContainer(t *testing.T) {

@@ -47,6 +47,9 @@ type record struct {
 	// RDT is the container's part of Intel RDT.
 	RDT *rdt `json:"intelRdt,omitempty"`
 
+	// HostMounts: the container has no mount namespace, so its mounts are this one's.
+	HostMounts bool `json:"hostMounts,omitempty"`
+
 	// Pids is the limit of processes, for start: see [cgroups.Cgroup.Started].
 	Pids *specs.LinuxPids `json:"pids,omitempty"`
 
