@@ -28,7 +28,8 @@ import (
 // The same directory always gives the same bytes: entries are sorted by name,
 // and nothing is in them that reading or copying would change (access times,
 // inode numbers, names of users). Sockets are left out: a layer cannot hold
-// them. Holes of sparse files are written as zeros.
+// them. Holes of sparse files are written as zeros, and long ones of large files
+// are holes again when the layer is unpacked.
 //
 // A container may go on writing meanwhile. What it does cannot lead the walk
 // out of upper; a file that shrinks while it is read is an error

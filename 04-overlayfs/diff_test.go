@@ -258,3 +258,42 @@ func TestDiffRefusesWhatALayerCannotSay(t *testing.T) {
 		})
 	}
 }
+
+// TestUppersOfOtherMounts: an upper that was mounted with redirect_dir or
+// metacopy holds directories without their content, and files likewise. It is
+// refused, by every reader of it, with the cure: never a layer with holes.
+func TestUppersOfOtherMounts(t *testing.T) {
+	if inUserNamespace() {
+		t.Skip("requires root of the host: the kernel refuses both options with userxattr")
+	}
+	for _, c := range []struct {
+		option, want string
+		change       func(m string) error
+		changes      bool // whether a list of changes is refused as well
+	}{
+		{"redirect_dir=on", "new is a renamed directory (trusted.overlay.redirect), with its content elsewhere: mount with redirect_dir=off", func(m string) error { return os.Rename(m+"/old", m+"/new") }, true},
+		{"metacopy=on", "old/f has no content of its own (trusted.overlay.metacopy): mount with metacopy=off", func(m string) error { return os.Chmod(m+"/old/f", 0o600) }, false},
+	} {
+		t.Run(c.option, func(t *testing.T) {
+			dir := scratch(t)
+			d := mkdirs(t, dir, "lower/old", "upper", "work", "m")
+			write(t, d[0]+"/f", "content")
+			lower := dir + "/lower"
+			options := "lowerdir=" + lower + ",upperdir=" + d[1] + ",workdir=" + d[2] + "," + c.option
+			if err := unix.Mount("overlay", d[3], "overlay", 0, options); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(c.change(d[3]), Unmount(t.Context(), d[3])); err != nil {
+				t.Fatal(err)
+			}
+			err := Diff(t.Context(), d[1], &bytes.Buffer{})
+			if !errors.Is(err, errdefs.ErrFailedPrecondition) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("diff: %v, want %q", err, c.want)
+			}
+			changes, err := Changes(t.Context(), d[1], []string{lower})
+			if c.changes && !errors.Is(err, errdefs.ErrFailedPrecondition) || !c.changes && (err != nil || len(changes) != 2) {
+				t.Errorf("changes: %v, %v", changes, err)
+			}
+		})
+	}
+}

@@ -21,7 +21,8 @@ import (
 
 // What an archive may ask for. Whoever made it chose the numbers; the disk and
 // the memory are ours. The bytes of all files together may not be more than
-// the file system has free, which is looked up when unpacking begins.
+// the file system has free, which is looked up when unpacking begins; those of
+// sparse files, which cost time and no room, not more than it has in all.
 const (
 	maxEntries = 10_000_000 // files, directories, links; Debian's largest images have 200,000
 	maxDepth   = 512        // directories within directories
@@ -80,7 +81,7 @@ func unpack(ctx context.Context, root string, r io.Reader, o Owners) (size int64
 		tree:       t,
 		attributes: newAttributes(t),
 		room:       int64(st.Bavail) * st.Bsize,
-		capacity:   int64(st.Blocks) * st.Bsize,
+		holes:      int64(st.Blocks) * st.Bsize,
 	}
 	u.writers = startWriters(cancel)
 	err = u.run(ctx, tar.NewReader(r))
@@ -101,7 +102,7 @@ type unpacker struct {
 	writers    *writers
 	size       int64 // bytes of regular files so far
 	room       int64 // bytes that may still be written
-	capacity   int64 // bytes that the file system could hold when empty
+	holes      int64 // bytes that sparse files may still pretend to have
 }
 
 // run unpacks every entry, up to the end of the archive.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"drydock.example/01-chroot/hosttest"
 	"github.com/containerd/errdefs"
@@ -203,6 +204,77 @@ func TestSparseFiles(t *testing.T) {
 	}
 }
 
+// TestHolesComeBack: a sparse file of a container takes no more disk when its
+// layer has been unpacked.
+func TestHolesComeBack(t *testing.T) {
+	dir := scratch(t)
+	d := mkdirs(t, dir, "upper", "layer")
+	f, err := os.Create(d[0] + "/disk.img")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := f.WriteAt([]byte("begin"), 0)
+	_, err2 := f.WriteAt(bytes.Repeat([]byte("middle"), 50_000), 3<<20-100)
+	if err := errors.Join(err1, err2, f.Truncate(30<<20+17), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unpack(t.Context(), d[1], bytes.NewReader(diff(t, d[0]))); err != nil {
+		t.Fatal(err)
+	}
+	if diff := differences(describe(t, d[0]), describe(t, d[1])); diff != "" {
+		t.Error(diff)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(d[1]+"/disk.img", &st); err != nil || st.Blocks*512 > 600<<10 {
+		t.Errorf("%d bytes on disk for 300,005 that are written, %v", st.Blocks*512, err)
+	}
+}
+
+// TestBombIsRefusedUnread: an archive that would fill the disk is refused by
+// what its header says, whatever a few bytes of gzip would inflate to.
+func TestBombIsRefusedUnread(t *testing.T) {
+	s := openStore(t, tmpfs(t, "size=8m"))
+	var bomb bytes.Buffer
+	w := tar.NewWriter(&bomb)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "zeros", Size: 1 << 40}); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	endless := readerFunc(func(b []byte) (int, error) { clear(b); read += len(b); return len(b), nil })
+	_, err := s.Apply(t.Context(), "", io.MultiReader(&bomb, endless))
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "1099511627776 bytes, and") {
+		t.Errorf("error %v", err)
+	}
+	if read > 4<<20 {
+		t.Errorf("%d bytes of the bomb were read", read)
+	}
+	s.empty(t)
+}
+
+// TestSparseBomb: holes take no room and no bytes of the archive, but time.
+func TestSparseBomb(t *testing.T) {
+	hosttest.Require(t, hosttest.Program("tar"))
+	in, out := scratch(t), tmpfs(t, "size=8m")
+	for _, name := range []string{"/a", "/b", "/c"} {
+		write(t, in+name, "x")
+		if err := os.Truncate(in+name, 3<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := exec.Command("tar", "--sparse", "-C", in, "-c", "a", "b", "c").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Unpack(t.Context(), out, bytes.NewReader(b))
+	if !errors.Is(err, unix.EFBIG) || !strings.Contains(err.Error(), `"c": a sparse file of 3145728 bytes, and 2097152 are left of the file system's size`) {
+		t.Errorf("three files of 3 MB on a file system of 8: %v", err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 // TestArchivesOfOthers holds Unpack against what tar programs make of a tree.
 func TestArchivesOfOthers(t *testing.T) {
 	for _, c := range [][]string{
@@ -308,9 +380,24 @@ func FuzzUnpack(f *testing.F) {
 		d := mkdirs(t, dir, "layer")
 		write(t, dir+"/victim", "untouched")
 		before := describe(t, dir)["victim"]
-		_, err := Unpack(t.Context(), d[0], bytes.NewReader(data))
+		// A sparse file may be so large that its holes take minutes.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		size, err := Unpack(ctx, d[0], bytes.NewReader(data))
 		if entries, _ := os.ReadDir(dir); len(entries) != 2 || describe(t, dir)["victim"] != before {
 			t.Errorf("the archive has reached outside (error %v)", err)
+		}
+		if err != nil || size > 1<<20 {
+			return
+		}
+		// Whatever was taken can be given back, and taken again.
+		layer := diff(t, d[0])
+		again := mkdirs(t, dir, "again")[0]
+		if _, err := Unpack(t.Context(), again, bytes.NewReader(layer)); err != nil {
+			t.Fatalf("the diff of an unpacked archive is not unpacked: %v", err)
+		}
+		if !bytes.Equal(diff(t, again), layer) {
+			t.Error("the diff of an unpacked archive gives another tree")
 		}
 	})
 }

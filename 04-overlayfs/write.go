@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -88,8 +89,10 @@ func writeAll(fd int, b []byte) error {
 func (u *unpacker) file(ctx context.Context, parent *dir, base string, h *tar.Header, data io.Reader) error {
 	sparse := isSparse(h)
 	switch {
-	case sparse && h.Size > u.capacity:
-		return fmt.Errorf("a sparse file of %d bytes on a file system of %d: %w", h.Size, u.capacity, unix.EFBIG)
+	case sparse && h.Size > u.holes:
+		return fmt.Errorf("a sparse file of %d bytes, and %d are left of the file system's size: %w", h.Size, u.holes, unix.EFBIG)
+	case sparse:
+		u.holes -= h.Size
 	case !sparse && h.Size > u.room:
 		return fmt.Errorf("%d bytes, and %d are free: %w", h.Size, u.room, unix.ENOSPC)
 	case !sparse:
@@ -141,9 +144,21 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// fill writes a large file block by block. Of a sparse file the blocks that
-// hold only zeros stay holes.
+// A piece of a file that holds only zeros becomes a hole. Of what an archive
+// calls sparse that is done page by page. Other large files keep their extents
+// in one piece, unless there is nothing for long: a layer has no word of its own
+// for the holes of a container's file ([Diff]), and this gives them back.
+const (
+	page     = 4 << 10
+	longHole = 64 << 10
+)
+
+// fill writes a large file block by block.
 func fill(ctx context.Context, fd int, h *tar.Header, data io.Reader, sparse bool) error {
+	piece := longHole
+	if sparse {
+		piece = page
+	}
 	buf := make([]byte, 1<<20)
 	for off := int64(0); off < h.Size; {
 		if ctx.Err() != nil {
@@ -153,39 +168,45 @@ func fill(ctx context.Context, fd int, h *tar.Header, data io.Reader, sparse boo
 		if _, err := io.ReadFull(data, b); err != nil {
 			return badArchive(err)
 		}
-		var err error
-		if sparse {
-			err = writeData(fd, b, off)
-		} else {
-			err = writeAll(fd, b)
-		}
-		if err != nil {
+		if err := writeData(fd, b, off, piece); err != nil {
 			return &os.PathError{Op: "write", Path: h.Name, Err: err}
 		}
 		off += int64(len(b))
 	}
-	if sparse {
-		if err := unix.Ftruncate(fd, h.Size); err != nil {
-			return &os.PathError{Op: "ftruncate", Path: h.Name, Err: err}
-		}
+	if err := unix.Ftruncate(fd, h.Size); err != nil { // it may end in a hole
+		return &os.PathError{Op: "ftruncate", Path: h.Name, Err: err}
 	}
 	return nil
 }
 
-var zeros [4096]byte
+var zeros [longHole]byte
 
-// writeData writes to offset off those pages of b that hold something.
-func writeData(fd int, b []byte, off int64) error {
-	for len(b) > 0 {
-		page := b[:min(len(b), len(zeros))]
-		n := len(page)
-		if !bytes.Equal(page, zeros[:len(page)]) {
-			var err error
-			if n, err = unix.Pwrite(fd, page, off); err != nil {
+// writeData writes to offset off those pieces of b that hold something, as many
+// as stand together by one call.
+func writeData(fd int, b []byte, off int64, piece int) error {
+	empty := func(at int) bool {
+		p := b[at:min(at+piece, len(b))]
+		return bytes.Equal(p, zeros[:len(p)])
+	}
+	for at := 0; at < len(b); {
+		if empty(at) {
+			at += piece
+			continue
+		}
+		end := at + piece
+		for end < len(b) && !empty(end) {
+			end += piece
+		}
+		for end = min(end, len(b)); at < end; {
+			n, err := unix.Pwrite(fd, b[at:end], off+int64(at))
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
+			at += n
 		}
-		b, off = b[n:], off+int64(n)
 	}
 	return nil
 }
