@@ -95,7 +95,6 @@ func (n *Network) ruleset() *ruleset {
 	output := s.base(table, "output-"+n.Bridge, nat, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
 	postrouting := s.base(table, "postrouting-"+n.Bridge, nat, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	forward := s.base(table, "forward-"+n.Bridge, filter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
-	input := s.base(table, "input-"+n.Bridge, filter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	publish := &nftables.Chain{Table: table, Name: "publish-" + n.Bridge}
 	s.chains = append(s.chains, publish)
 
@@ -166,6 +165,7 @@ func (n *Network) ruleset() *ruleset {
 			iifname(is, bridge), drop)
 		s.add(forward, fmt.Sprintf("oifname %q drop", bridge), "and no way in",
 			oifname(is, bridge), drop)
+		input := s.base(table, "input-"+n.Bridge, filter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 		s.add(input, fmt.Sprintf("iifname != %q accept", bridge), "not from this network",
 			iifname(not, bridge), accept)
 		s.add(input, "ct state established,related accept", "answers to what the host asked",

@@ -145,13 +145,13 @@ func TestDatagramsFollowThePort(t *testing.T) {
 	}
 }
 
-// tracked reports whether the host tracks a UDP flow that address answers.
+// tracked reports whether the host tracks a UDP flow to port 18053 that address answers.
 func tracked(t *testing.T, address string) bool {
 	t.Helper()
 	all, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
 	must(t, err)
 	return slices.ContainsFunc(all, func(f *netlink.ConntrackFlow) bool {
-		return f.Forward.Protocol == unix.IPPROTO_UDP && f.Reverse.SrcIP.String() == address
+		return f.Forward.Protocol == unix.IPPROTO_UDP && f.Forward.DstPort == 18053 && f.Reverse.SrcIP.String() == address
 	})
 }
 

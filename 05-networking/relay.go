@@ -36,15 +36,15 @@ func (r *Reservation) Relay(ctx context.Context, to netip.Addr) error {
 	switch r.Port.Protocol {
 	case "tcp":
 		chapter.Call(ctx, "what comes from ::1 cannot be translated: here it is copied", "listen(%q, %d)", r.Port, unix.SOMAXCONN)
-		if err := unix.Listen(int(r.file.Fd()), unix.SOMAXCONN); err != nil {
-			cancel()
-			return fmt.Errorf("relay port %s: %w", r.Port, os.NewSyscallError("listen", err))
-		}
-		// A listener has its port to itself whatever this says. The accepted
-		// connections inherit it, and when they linger nobody is kept from the port.
+		// As before: the last connections of an earlier relay, which linger, are
+		// no users of the port. A listener has it to itself whatever this says.
 		if err := unix.SetsockoptInt(int(r.file.Fd()), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 			cancel()
 			return fmt.Errorf("relay port %s: %w", r.Port, os.NewSyscallError("setsockopt", err))
+		}
+		if err := unix.Listen(int(r.file.Fd()), unix.SOMAXCONN); err != nil {
+			cancel()
+			return fmt.Errorf("relay port %s: %w", r.Port, os.NewSyscallError("listen", err))
 		}
 		l, err := net.FileListener(r.file)
 		if err != nil {

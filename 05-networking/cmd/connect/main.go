@@ -3,7 +3,8 @@
 // Connect runs a program in a container with a network of its own: a bridge, a
 // cable, an address, a way out, and ports that lead in.
 //
-//	connect [--explain] [-p [[HOST-IP:]HOST-PORT:]PORT[/udp]]... ROOT PROGRAM [ARG...]
+//	connect [--explain] [--picture] [-p [[HOST-IP:]HOST-PORT:]PORT[/udp|/sctp]]... ROOT PROGRAM [ARG...]
+//	connect --net host|none|PID ROOT PROGRAM [ARG...]
 package main
 
 import (
@@ -14,6 +15,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -25,30 +28,40 @@ import (
 
 // network is where all containers of this program meet.
 var network = &networking.Network{
-	Name:    "connect",
-	Bridge:  "dd5",
-	Subnet:  netip.MustParsePrefix("172.30.5.0/24"),
-	Gateway: netip.MustParseAddr("172.30.5.1"),
+	Name:     "connect",
+	Bridge:   "dd5",
+	Subnet:   netip.MustParsePrefix("172.30.5.0/24"),
+	Gateway:  netip.MustParseAddr("172.30.5.1"),
+	Subnet6:  netip.MustParsePrefix("fd5a:638a:128c::/64"),
+	Gateway6: netip.MustParseAddr("fd5a:638a:128c::1"),
+}
+
+type options struct {
+	ports   []networking.Port
+	picture bool
+	net     string
 }
 
 func main() {
 	namespaces.Init()
 	flags := flag.NewFlagSet("connect", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")
-	var ports []networking.Port
-	flags.Func("p", "publish a `port` of the container: [[HOST-IP:]HOST-PORT:]PORT[/udp]", func(s string) error {
+	var o options
+	flags.Func("p", "publish a `port` of the container: [[HOST-IP:]HOST-PORT:]PORT[/udp|/sctp]", func(s string) error {
 		more, err := networking.ParsePort(s)
-		ports = append(ports, more...)
+		o.ports = append(o.ports, more...)
 		return err
 	})
+	flags.BoolVar(&o.picture, "picture", false, "draw the network when the container is in it")
+	flags.StringVar(&o.net, "net", "", "no network of its own: `host`, none, or that of the process PID")
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "usage: connect [--explain] [-p PORT]... ROOT PROGRAM [ARG...]")
+		fmt.Fprintln(flags.Output(), "usage: connect [--explain] [--picture] [-p PORT]... [--net host|none|PID] ROOT PROGRAM [ARG...]")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		os.Exit(2)
 	}
-	if flags.NArg() < 2 {
+	if flags.NArg() < 2 || o.net != "" && (len(o.ports) > 0 || o.picture) {
 		flags.Usage()
 		os.Exit(2)
 	}
@@ -56,7 +69,7 @@ func main() {
 	if *narrate {
 		ctx = explain.With(ctx, explain.Text(os.Stderr))
 	}
-	status, err := run(ctx, ports, flags.Arg(0), flags.Args()[1:])
+	status, err := run(ctx, o, flags.Arg(0), flags.Args()[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "connect:", err)
 	}
@@ -65,20 +78,30 @@ func main() {
 
 // run returns the status for the shell: the program's own, 128 and the signal
 // that killed it, 126 and 127 as shells use them, or 125 for our own failure.
-func run(ctx context.Context, ports []networking.Port, root string, args []string) (status int, err error) {
+func run(ctx context.Context, o options, root string, args []string) (status int, err error) {
 	if os.Geteuid() != 0 {
 		return 125, errors.New("new namespaces take root: run it with sudo")
 	}
 	if root, err = filepath.Abs(root); err != nil {
 		return 125, err
 	}
-	for i, p := range ports {
+	spec := namespaces.NewSpec(root, args...)
+	spec.Hostname = "connected"
+	if o.net != "" {
+		if err := shareNetwork(spec, o.net); err != nil {
+			return 125, err
+		}
+		return runIn(ctx, spec)
+	}
+	var held []*networking.Reservation
+	for i, p := range o.ports {
 		r, err := networking.Reserve(p)
 		if err != nil {
 			return 125, err
 		}
 		defer r.Close()
-		ports[i] = r.Port
+		held = append(held, r)
+		o.ports[i] = r.Port
 	}
 	if err := network.Create(ctx); err != nil {
 		return 125, err
@@ -89,21 +112,48 @@ func run(ctx context.Context, ports []networking.Port, root string, args []strin
 		return 125, err
 	}
 	defer ns.Close()
-	ep, err := plugIn(ctx, ns, ports)
+	ep, err := plugIn(ctx, ns, o.ports)
 	if err != nil {
 		return 125, err
 	}
 	defer func() { err = errors.Join(err, network.Disconnect(ctx, ep)) }()
-	fmt.Fprintf(os.Stderr, "connect: %s is %s on %s %v\n", ep.Interface, ep.Address, network.Bridge, ep.Ports)
-
-	spec := namespaces.NewSpec(root, args...)
-	spec.Hostname = "connected"
-	for i, n := range spec.Linux.Namespaces {
-		if n.Type == specs.NetworkNamespace {
-			spec.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
+	for _, r := range held {
+		if err := r.Relay(ctx, ep.Address.Addr()); err != nil {
+			return 125, err
 		}
 	}
+	fmt.Fprintf(os.Stderr, "connect: %s is %s on %s %v\n", ep.Interface, ep.Address, network.Bridge, ep.Ports)
+	if o.picture {
+		if err := network.Picture(ctx, os.Stderr); err != nil {
+			return 125, err
+		}
+	}
+	joinNetwork(spec, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd()))
 	return runIn(ctx, spec)
+}
+
+// shareNetwork has the program run in the network of others, or in one of its
+// own with nothing but lo.
+func shareNetwork(spec *specs.Spec, with string) error {
+	switch with {
+	case "none": // as NewSpec has it
+	case "host":
+		spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
+	default:
+		if _, err := strconv.ParseUint(with, 10, 31); err != nil {
+			return fmt.Errorf("--net %q: want host, none, or the number of a process", with)
+		}
+		joinNetwork(spec, "/proc/"+with+"/ns/net")
+	}
+	return nil
+}
+
+func joinNetwork(spec *specs.Spec, path string) {
+	for i, n := range spec.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			spec.Linux.Namespaces[i].Path = path
+		}
+	}
 }
 
 // plugIn connects ns with the first address that nobody has. Another connect
@@ -123,11 +173,18 @@ func plugIn(ctx context.Context, ns *os.File, ports []networking.Port) (*network
 		if err != nil {
 			return nil, err
 		}
-		ep := &networking.Endpoint{Address: netip.PrefixFrom(address, network.Subnet.Bits()), Ports: ports}
+		ep := &networking.Endpoint{Address: netip.PrefixFrom(address, network.Subnet.Bits()), Address6: sameHost(address), Ports: ports}
 		if err = network.Connect(ctx, ns, ep); err == nil || !errdefs.IsAlreadyExists(err) {
 			return ep, err
 		}
 	}
+}
+
+// sameHost is the IPv6 address with the host number of an IPv4 one.
+func sameHost(a netip.Addr) netip.Prefix {
+	six := network.Subnet6.Addr().As16()
+	six[15] = a.As4()[3]
+	return netip.PrefixFrom(netip.AddrFrom16(six), network.Subnet6.Bits())
 }
 
 // leave removes the network when nobody is left in it.

@@ -57,20 +57,24 @@ func links() error {
 		return err
 	}
 	for _, l := range all {
-		addresses, err := netlink.AddrList(l, netlink.FAMILY_V4)
+		addresses, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 		if err != nil {
 			return err
 		}
 		for _, a := range addresses {
-			fmt.Println(l.Attrs().Name, a.IPNet)
+			if !a.IP.IsLinkLocalUnicast() {
+				fmt.Println(l.Attrs().Name, a.IPNet)
+			}
 		}
 	}
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_DST)
-	if err != nil {
-		return err
-	}
-	for _, r := range routes {
-		fmt.Println("default via", r.Gw)
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{}, netlink.RT_FILTER_DST)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			fmt.Println("default via", r.Gw)
+		}
 	}
 	return nil
 }
@@ -84,7 +88,7 @@ func serve(times, address string) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp4", address)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
@@ -102,7 +106,7 @@ func serve(times, address string) error {
 
 func ask(address string) error {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.DialTimeout("tcp4", address, time.Second)
+		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil && time.Now().Before(end) {
 			continue
 		}
