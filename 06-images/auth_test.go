@@ -80,6 +80,14 @@ func TestPullWithPassword(t *testing.T) {
 		}
 	}
 	wantNothing(t, s, dir)
+	for password, want := range map[string]string{"s3:cret": "", "wrong": "login at " + r.host + ": unauthorized: authentication required", "": "unauthorized"} {
+		err := Login(t.Context(), r.host, ConnectOptions{Credentials: Credentials{Username: "ann", Password: password}})
+		if want != "" {
+			wantError(t, err, want)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
 
 	home := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", home)

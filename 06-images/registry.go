@@ -59,7 +59,24 @@ type ConnectOptions struct {
 // loopback address or is declared insecure, and it does not speak TLS. The
 // caller closes what it gets.
 func Connect(ctx context.Context, ref reference.Named, opt ConnectOptions) (*Repository, error) {
-	host := reference.Domain(ref)
+	return connectDomain(ctx, reference.Domain(ref), reference.Path(ref), opt)
+}
+
+// Login asks the registry of a domain whether it takes the credentials.
+func Login(ctx context.Context, domain string, opt ConnectOptions) error {
+	r, err := connectDomain(ctx, domain, "", opt)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	resp, err := r.do(ctx, call{method: http.MethodGet, url: r.base, accept: []int{http.StatusOK}})
+	if err != nil {
+		return fmt.Errorf("login at %s: %w", domain, err)
+	}
+	return resp.Body.Close()
+}
+
+func connectDomain(ctx context.Context, host, path string, opt ConnectOptions) (*Repository, error) {
 	if host == "docker.io" {
 		host = "registry-1.docker.io" // docker.io itself is a web site
 	}
@@ -67,7 +84,7 @@ func Connect(ctx context.Context, ref reference.Named, opt ConnectOptions) (*Rep
 	if opt.Insecure || opt.Registries.isInsecure(host) {
 		schemes = append(schemes, "http")
 	}
-	return connect(ctx, reference.Path(ref), host, schemes, opt)
+	return connect(ctx, path, host, schemes, opt)
 }
 
 // connectMirror connects to the repository of ref as a mirror has it, which
@@ -92,11 +109,14 @@ func connect(ctx context.Context, path, host string, schemes []string, opt Conne
 		Transport:     &transport{registries: opt.Registries, insecure: opt.Insecure},
 		CheckRedirect: checkRedirect,
 	}
-	action := "pull"
-	if opt.Push {
-		action = "pull,push"
+	var scopes []string
+	if path != "" {
+		action := "pull"
+		if opt.Push {
+			action = "pull,push"
+		}
+		scopes = append(scopes, "repository:"+path+":"+action)
 	}
-	scopes := []string{"repository:" + path + ":" + action}
 	for _, from := range opt.MountFrom {
 		scopes = append(scopes, "repository:"+from+":pull")
 	}
