@@ -29,7 +29,6 @@ var dockerRoutes = newPatterns(
 	"POST /build",
 	"POST /build/prune",
 	"POST /commit",
-	"POST /auth",
 	"POST /session",
 	"GET /events",
 	"GET /system/df",

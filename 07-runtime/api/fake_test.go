@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 
 	"drydock.example/07-runtime/engine"
@@ -28,7 +29,11 @@ type fake struct {
 	pull    func(ctx context.Context, ref string, progress func(engine.Progress)) error
 	logs    func(opt engine.LogOptions, w io.Writer) error
 	attach  func(opt engine.AttachOptions) (net.Conn, error)
+	login   func(registry.AuthConfig) error
+	auth    registry.AuthConfig // of the last pull
 }
+
+func (f *fake) RegistryLogin(_ context.Context, auth registry.AuthConfig) error { return f.login(auth) }
 
 func (f *fake) ContainerInspect(_ context.Context, id string) (container.InspectResponse, error) {
 	var err error
@@ -48,7 +53,8 @@ func (f *fake) ContainerWait(_ context.Context, _ string, condition container.Wa
 	return f.wait(condition)
 }
 
-func (f *fake) ImagePull(ctx context.Context, ref, _ string, progress func(engine.Progress)) error {
+func (f *fake) ImagePull(ctx context.Context, ref, _ string, auth registry.AuthConfig, progress func(engine.Progress)) error {
+	f.auth = auth
 	return f.pull(ctx, ref, progress)
 }
 

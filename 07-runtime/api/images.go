@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/authconfig"
 	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/api/types/registry"
 
 	"drydock.example/07-runtime/engine"
 )
@@ -47,6 +49,18 @@ func (s *server) imageRemove(w http.ResponseWriter, r *http.Request) error {
 	return writeList(w, removed)
 }
 
+// auth serves what `docker login` asks: whether a registry takes a password.
+func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
+	var auth registry.AuthConfig
+	if err := readJSON(w, r, &auth); err != nil {
+		return err
+	}
+	if err := s.engine.RegistryLogin(r.Context(), auth); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, registry.AuthResponse{Status: "Login Succeeded"})
+}
+
 // imageCreate pulls an image. Its answer is a stream of messages, which begins
 // with the first step of the pull; an error before that is a status of its own,
 // a later one is the stream's last message. The pull ends when the client leaves.
@@ -60,8 +74,10 @@ func (s *server) imageCreate(w http.ResponseWriter, r *http.Request) error {
 		return errdefs.ErrInvalidArgument.WithMessage("query parameter fromImage: want the name of the image to pull")
 	}
 	ref := reference(name, query.Get("tag"))
+	// Who sends nonsense is nobody, as with Docker: most images are for everybody.
+	auth, _ := authconfig.Decode(r.Header.Get(registry.AuthHeader))
 	stream := &messages{w: w}
-	err := s.engine.ImagePull(r.Context(), ref, query.Get("platform"), func(p engine.Progress) {
+	err := s.engine.ImagePull(r.Context(), ref, query.Get("platform"), *auth, func(p engine.Progress) {
 		stream.send(message{Message: jsonstream.Message{ID: p.ID, Status: p.Status, Progress: progress(p)}})
 	})
 	if err == nil || !stream.begun {

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 
 	"drydock.example/07-runtime/engine"
@@ -25,7 +26,8 @@ type Engine interface {
 	Info(ctx context.Context) (system.Info, error)
 
 	ImageList(ctx context.Context, opt engine.ImageListOptions) ([]image.Summary, error)
-	ImagePull(ctx context.Context, ref, platform string, progress func(engine.Progress)) error
+	RegistryLogin(ctx context.Context, auth registry.AuthConfig) error
+	ImagePull(ctx context.Context, ref, platform string, auth registry.AuthConfig, progress func(engine.Progress)) error
 	ImageInspect(ctx context.Context, name string) (image.InspectResponse, error)
 	ImageRemove(ctx context.Context, name string, force bool) ([]image.DeleteResponse, error)
 
@@ -81,6 +83,7 @@ func (s *server) routes() map[string]handler {
 		"GET /_ping":                   s.ping, // net/http serves HEAD by it, too
 		"GET /version":                 s.version,
 		"GET /info":                    s.info,
+		"POST /auth":                   s.auth,
 		"GET /images/json":             s.imageList,
 		"POST /images/create":          s.imageCreate,
 		"GET /images/{name...}":        s.imageGet,

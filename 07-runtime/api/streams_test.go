@@ -18,7 +18,9 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/authconfig"
 	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 
@@ -210,6 +212,51 @@ func TestPullProgress(t *testing.T) {
 	}
 	if err := stream.Wait(t.Context()); !errdefs.IsUnavailable(err) {
 		t.Errorf("the client's error: %v", err)
+	}
+}
+
+// Who the client is goes along with a pull, by its header; one that cannot be
+// read is nobody.
+func TestWhoPulls(t *testing.T) {
+	f := &fake{pull: func(context.Context, string, func(engine.Progress)) error { return nil }}
+	f.login = func(auth registry.AuthConfig) error {
+		if auth.Password != "secret" {
+			return fmt.Errorf("login at %s: %w", auth.ServerAddress, errdefs.ErrUnauthenticated)
+		}
+		return nil
+	}
+	address, api := serve(t, f)
+	ann := registry.AuthConfig{Username: "ann", Password: "secret", ServerAddress: "127.0.0.1:5000"}
+	header, err := authconfig.Encode(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := api.ImagePull(t.Context(), "x", client.ImagePullOptions{RegistryAuth: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream.Close()
+	if f.auth != ann {
+		t.Errorf("the pull came as %+v, want %+v", f.auth, ann)
+	}
+	req, err := http.NewRequest("POST", "http://"+address+"/images/create?fromImage=x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set(registry.AuthHeader, "nonsense")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 || f.auth != (registry.AuthConfig{}) {
+		t.Errorf("%s, and the pull came as %+v", resp.Status, f.auth)
+	}
+	if got, err := api.RegistryLogin(t.Context(), client.RegistryLoginOptions{Username: "ann", Password: "secret"}); err != nil || got.Auth.Status != "Login Succeeded" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := api.RegistryLogin(t.Context(), client.RegistryLoginOptions{Username: "ann", Password: "wrong"}); !errdefs.IsUnauthorized(err) {
+		t.Errorf("with a wrong password: %v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/distribution/reference"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/storage"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
@@ -134,10 +135,35 @@ func familiar(names []string) []string {
 	return short
 }
 
-// ImagePull brings an image here. platform is "" for this machine's, or as in "linux/arm64".
-// progress is called one call at a time.
-func (e *Engine) ImagePull(ctx context.Context, ref, platform string, progress func(Progress)) error {
-	opt := images.PullOptions{}
+// credentials are what a client sends along: they are used for one call, and
+// kept nowhere.
+func credentials(auth registry.AuthConfig) images.Credentials {
+	return images.Credentials{
+		Username:      auth.Username,
+		Password:      auth.Password,
+		IdentityToken: auth.IdentityToken,
+		RegistryToken: auth.RegistryToken,
+	}
+}
+
+// RegistryLogin asks the registry at auth.ServerAddress whether it takes what
+// is in auth. The client keeps it, and sends it with each pull.
+func (e *Engine) RegistryLogin(ctx context.Context, auth registry.AuthConfig) error {
+	address := auth.ServerAddress
+	if _, after, ok := strings.Cut(address, "://"); ok {
+		address = after
+	}
+	domain, _, _ := strings.Cut(address, "/")
+	if domain == "" || domain == "index.docker.io" { // Docker Hub's address of 2013
+		domain = "docker.io"
+	}
+	return images.Login(ctx, domain, images.ConnectOptions{Credentials: credentials(auth)})
+}
+
+// ImagePull brings an image here. platform is "" for this machine's, or as in "linux/arm64"; auth
+// says as whom. progress is called one call at a time.
+func (e *Engine) ImagePull(ctx context.Context, ref, platform string, auth registry.AuthConfig, progress func(Progress)) error {
+	opt := images.PullOptions{Credentials: credentials(auth)}
 	if platform != "" {
 		p, err := images.ParsePlatform(platform)
 		if err != nil {
