@@ -15,8 +15,8 @@
 // kernel is right. A container's namespace lives as long as a descriptor or a
 // process holds it, and its cable goes with it.
 //
-// All rules are in one nftables table, "drydock", and a network's chains and maps
-// bear its bridge's name. So several networks, and several engines, share the
+// All rules are in one nftables table, "drydock" (in the family inet for packets,
+// in the family bridge for frames), and a network's chains and maps bear its bridge's name. So several networks, and several engines, share the
 // table and never touch each other's part, nor anybody's rules outside of it.
 // A published port is an element of a map: what it costs a packet does not
 // depend on how many there are.
@@ -26,19 +26,20 @@
 //
 // # What is not safe
 //
-//   - Create makes the host a router (net.ipv4.ip_forward) and leaves it one. It
-//     forwards for whoever asks, between all of its links; what the containers
-//     get is filtered here, what the host's other networks get is not.
-//   - Containers on one bridge trust each other: any of them can answer ARP
-//     requests for another's address and send under it, and with CAP_NET_RAW,
-//     which containers have by default, it can do so to the gateway as well.
-//   - Containers reach every service that listens on the gateway's address or
-//     on all addresses of the host. 127.0.0.1 they do not reach.
+//   - Create makes the host a router (net.ipv4.ip_forward, and where the network
+//     has IPv6 net.ipv6.conf.all.forwarding) and leaves it one. It forwards for
+//     whoever asks, between all of its links; what the containers get is filtered
+//     here, what the host's other networks get is not.
+//   - A container reaches every service that listens on the gateway's address or
+//     on all addresses of the host, unless its network is Internal. The host's
+//     localhost it does not reach.
+//   - An [Endpoint] that is a Router is not guarded: it can send under all
+//     addresses, those of its neighbours and of the gateway too.
+//   - After a flush, between [Network.Create] and the [Network.Publish] of an
+//     endpoint, that container's frames are not checked.
 //   - A firewall of the host that drops forwarded packets, as Docker's and ufw's
 //     do, drops the containers' too: an accept in one table does not overrule
 //     a drop in another.
-//   - Only IPv4 is translated and filtered. The bridge has no IPv6, but containers
-//     on it talk to each other by link-local addresses.
 //   - [Reserve] keeps others from a port of the host as long as its process
 //     lives. The rules outlive it: until it is reserved again, another
 //     program that binds the port gets no traffic and no error.

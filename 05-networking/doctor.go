@@ -80,21 +80,22 @@ func linkFound(kind string, euid int, err error) doctor.Result {
 
 // tryRules writes a network's rules into a network namespace that nobody else is in.
 func tryRules(ctx context.Context) doctor.Result {
-	n := &Network{Name: "doctor", Bridge: "dd0", Subnet: netip.MustParsePrefix("192.0.2.0/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
+	n := &Network{Name: "doctor", Bridge: "dd0", Subnet: netip.MustParsePrefix("192.0.2.0/24"), Gateway: netip.MustParseAddr("192.0.2.1"),
+		Subnet6: netip.MustParsePrefix("2001:db8::/64"), Gateway6: netip.MustParseAddr("2001:db8::1")}
 	return rulesFound(os.Geteuid(), doctor.Apart(ctx, unix.CLONE_NEWNET, func() error { return n.writeRules(ctx) }))
 }
 
 func rulesFound(euid int, err error) doctor.Result {
 	switch {
 	case err == nil:
-		return doctor.Fine("works, with NAT, maps and connection tracking")
+		return doctor.Fine("works, with NAT, maps, connection tracking and rules for frames")
 	case errors.Is(err, unix.EPERM) && euid != 0:
 		return doctor.NeedsRoot()
 	}
 	return doctor.Result{
 		Status: doctor.Missing, Found: err.Error(), Breaks: "networks: containers have none, or the host's",
 		Why: "the kernel lacks a part of nf_tables, or has it as a module that is not loaded",
-		Cure: []string{"sudo modprobe -a nf_tables nft_ct nft_chain_nat nft_nat nft_masq nft_fib_ipv4",
+		Cure: []string{"sudo modprobe -a nf_tables nft_ct nft_chain_nat nft_nat nft_masq nft_fib_inet",
 			"zgrep NFT_ /proc/config.gz    # or /boot/config-$(uname -r): what it was built with"},
 	}
 }

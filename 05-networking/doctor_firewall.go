@@ -20,6 +20,7 @@ import (
 // drop is final.
 type drop struct {
 	where string // "ip filter FORWARD"
+	ipv6  bool   // it sees IPv6 packets only
 	owner string // who makes such chains: "Docker", "ufw", "firewalld", "iptables-legacy"; "" for somebody
 }
 
@@ -39,15 +40,14 @@ func forwardDrops() ([]drop, error) {
 }
 
 func dropsOf(chains []*nftables.Chain) []drop {
-	// The families whose chains see IPv4 packets that are routed.
-	families := map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyINet: "inet"}
 	var drops []drop
 	for _, c := range chains {
-		family, ipv4 := families[c.Table.Family]
-		if !ipv4 || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || c.Table.Name == table.Name {
+		// Of the families only these see packets that are routed.
+		routed := slices.Contains([]nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}, c.Table.Family)
+		if !routed || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || c.Table.Name == table.Name {
 			continue
 		}
-		d := drop{where: fmt.Sprintf("%s %s %s", family, c.Table.Name, c.Name), owner: ownerOf(c.Table, chains)}
+		d := drop{where: fmt.Sprintf("%s %s %s", families[c.Table.Family], c.Table.Name, c.Name), ipv6: c.Table.Family == nftables.TableFamilyIPv6, owner: ownerOf(c.Table, chains)}
 		// firewalld's chain accepts by policy and rejects by its last rule.
 		if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop || d.owner == "firewalld" {
 			drops = append(drops, d)
@@ -89,7 +89,11 @@ func (d drop) cure() []string {
 	const bridge = "    # BRIDGE: the network's, as ip -br link show type bridge lists it"
 	switch d.owner {
 	case "Docker":
-		return []string{"sudo iptables -I DOCKER-USER -i BRIDGE -j ACCEPT && sudo iptables -I DOCKER-USER -o BRIDGE -j ACCEPT" + bridge}
+		iptables := "iptables"
+		if d.ipv6 {
+			iptables = "ip6tables"
+		}
+		return []string{fmt.Sprintf("sudo %s -I DOCKER-USER -i BRIDGE -j ACCEPT && sudo %[1]s -I DOCKER-USER -o BRIDGE -j ACCEPT", iptables) + bridge}
 	case "ufw":
 		return []string{"sudo ufw route allow in on BRIDGE && sudo ufw route allow out on BRIDGE" + bridge}
 	case "firewalld":
@@ -114,6 +118,9 @@ func firewall(drops []drop, err error, euid int) doctor.Result {
 		Status: doctor.Limited,
 		Breaks: "containers reach no other host, and published ports are not reached from other hosts",
 		Why:    "every table is asked about a packet, and a drop in one of them is final, whatever ours accepts",
+	}
+	if !slices.ContainsFunc(drops, func(d drop) bool { return !d.ipv6 }) {
+		r.Breaks += ", by IPv6"
 	}
 	var found []string
 	for _, d := range drops {

@@ -111,7 +111,7 @@ func TestDoctorFindsFirewallsThatDrop(t *testing.T) {
 		{"firewalld", "firewalld", nftables.TableFamilyINet, accept, []string{"filter_FORWARD"}, "firewalld's chain, inet firewalld filter_FORWARD may drop what is forwarded", "firewall-cmd --permanent --zone=trusted"},
 		{"somebody", "mine", nftables.TableFamilyINet, drops, []string{"fwd"}, "the chain inet mine fwd may drop what is forwarded", "nft insert rule inet mine fwd iifname BRIDGE accept"},
 		{"an open one", "filter", nftables.TableFamilyIPv4, accept, []string{"FORWARD", "DOCKER-USER"}, "", ""},
-		{"IPv6 alone", "filter", nftables.TableFamilyIPv6, drops, []string{"FORWARD", "DOCKER-USER"}, "", ""},
+		{"IPv6 alone", "filter", nftables.TableFamilyIPv6, drops, []string{"FORWARD", "DOCKER-USER"}, "Docker's chain, ip6 filter FORWARD may drop what is forwarded", "ip6tables -I DOCKER-USER -i BRIDGE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			foreign(t, c.family, c.table, c.policy, c.chains...)
@@ -121,6 +121,9 @@ func TestDoctorFindsFirewallsThatDrop(t *testing.T) {
 				return
 			}
 			answer(t, r, doctor.Limited, c.found, c.remedy)
+			if only := strings.HasSuffix(r.Breaks, "by IPv6"); only != (c.family == nftables.TableFamilyIPv6) {
+				t.Errorf("what breaks is %q", r.Breaks)
+			}
 			all, err := forwardDrops()
 			must(t, err)
 			answer(t, bridged("1\n", nil, all), doctor.Limited, "net.bridge.bridge-nf-call-iptables is 1, and a firewall drops what is forwarded", c.remedy)
