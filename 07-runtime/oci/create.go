@@ -74,15 +74,11 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
-		c.release()
-		return nil, nil, errors.Join(err, os.RemoveAll(c.dir))
-	}
 	if spec.Linux.MountLabel != "" && !namespaces.SELinux() {
 		spec.Linux.MountLabel = ""
 		r.warn("linux.mountLabel: SELinux is not enabled here: the mounts have no label")
 	}
-	p, err := c.make(ctx, spec, opt, socket, fifo, r.Rootless)
+	p, err := c.make(ctx, spec, config, opt, socket, fifo, r.Rootless)
 	if err != nil {
 		c.release()
 		return nil, nil, err
@@ -135,7 +131,7 @@ func cgroupPath(spec *specs.Spec, id string) string {
 }
 
 // make does the work of create, and undoes it where it fails.
-func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOptions, console *os.File, fifo, rootless bool) (p *namespaces.Process, err error) {
+func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, opt CreateOptions, console *os.File, fifo, rootless bool) (p *namespaces.Process, err error) {
 	files, err := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
 	if err != nil {
 		os.RemoveAll(c.dir)
@@ -170,9 +166,6 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	case c.Unit != nil: // it cannot be without a process
 	case err == nil:
 		c.CgroupMade = true
-		if err := c.save(); err != nil {
-			return nil, err
-		}
 	case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
 		return nil, err
 	}
@@ -189,28 +182,23 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, opt CreateOption
 	if cgroup != nil {
 		o.Spawn = cgroup.Spawn
 	}
-	if c.Unit != nil {
-		o.Born = func(pid int) (err error) {
-			cgroup, err = c.startUnit(ctx, spec, pid)
-			return err
-		}
-	}
-	if !opt.NoNewKeyring {
-		o.Keyring = "_ses." + c.ID
-	}
-	if r := spec.Linux.IntelRdt; r != nil {
-		born := o.Born
-		o.Born = func(pid int) (err error) {
-			if born != nil {
-				if err := born(pid); err != nil {
-					return err
-				}
+	o.Born = func(pid int) (err error) {
+		if c.Unit != nil {
+			if cgroup, err = c.startUnit(ctx, spec, pid); err != nil {
+				return err
 			}
+		}
+		if r := spec.Linux.IntelRdt; r != nil {
 			if c.RDT, err = joinRDT(ctx, resctrl(), c.ID, r, pid); err != nil {
 				return err
 			}
-			return c.save()
 		}
+		// Written while the process starts, so that nobody waits for it. Until now
+		// it would have ended with this process, and left an empty cgroup.
+		if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
+			return err
+		}
+		return c.save()
 	}
 	if spec.Hooks != nil || len(spec.Linux.NetDevices) > 0 {
 		o.Prestart = func(pid int) error {

@@ -46,7 +46,7 @@ func (c *container) startUnit(ctx context.Context, spec *specs.Spec, pid int) (*
 		return nil, err
 	}
 	c.CgroupMade = true
-	return g, c.save()
+	return g, nil
 }
 
 // unitLimits are the properties for the limits, in the words of the cgroup
