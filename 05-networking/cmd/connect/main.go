@@ -3,7 +3,7 @@
 // Connect runs a program in a container with a network of its own: a bridge, a
 // cable, an address, a way out, and ports that lead in.
 //
-//	connect [--explain] [--picture] [-p [[HOST-IP:]HOST-PORT:]PORT[/udp|/sctp]]... ROOT PROGRAM [ARG...]
+//	connect [--explain] [--picture] [--name NAME] [-p [[HOST-IP:]HOST-PORT:]PORT[/udp|/sctp]]... ROOT PROGRAM [ARG...]
 //	connect --net host|none|PID ROOT PROGRAM [ARG...]
 package main
 
@@ -39,6 +39,7 @@ var network = &networking.Network{
 type options struct {
 	ports   []networking.Port
 	picture bool
+	name    string
 	net     string
 }
 
@@ -53,15 +54,16 @@ func main() {
 		return err
 	})
 	flags.BoolVar(&o.picture, "picture", false, "draw the network when the container is in it")
+	flags.StringVar(&o.name, "name", "", "`name` the container, and let it ask for the names of the others")
 	flags.StringVar(&o.net, "net", "", "no network of its own: `host`, none, or that of the process PID")
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "usage: connect [--explain] [--picture] [-p PORT]... [--net host|none|PID] ROOT PROGRAM [ARG...]")
+		fmt.Fprintln(flags.Output(), "usage: connect [--explain] [--picture] [--name NAME] [-p PORT]... [--net host|none|PID] ROOT PROGRAM [ARG...]")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		os.Exit(2)
 	}
-	if flags.NArg() < 2 || o.net != "" && (len(o.ports) > 0 || o.picture) {
+	if flags.NArg() < 2 || o.net != "" && (len(o.ports) > 0 || o.picture || o.name != "") {
 		flags.Usage()
 		os.Exit(2)
 	}
@@ -123,6 +125,15 @@ func run(ctx context.Context, o options, root string, args []string) (status int
 		}
 	}
 	fmt.Fprintf(os.Stderr, "connect: %s is %s on %s %v\n", ep.Interface, ep.Address, network.Bridge, ep.Ports)
+	if o.name != "" {
+		names, err := serveNames(ctx, ns, ep, o.name)
+		if err != nil {
+			return 125, err
+		}
+		defer func() { err = errors.Join(err, names.Close()) }()
+		spec.Hostname = o.name
+		spec.Mounts = append(spec.Mounts, names.mount())
+	}
 	if o.picture {
 		if err := network.Picture(ctx, os.Stderr); err != nil {
 			return 125, err
