@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,11 +38,21 @@ import (
 type UserStack struct {
 	Program string // "pasta" or "slirp4netns"
 	Ports   []Port // with each HostPort chosen
+	// Resolver is where the container finds the host's first resolver, by UDP,
+	// also when that is on the host's localhost.
+	Resolver netip.Addr
 
 	process   *os.Process
 	container *os.File // pidfd
 	ended     chan struct{}
 	output    tail
+}
+
+// userResolvers are addresses that nobody has: slirp4netns's own, and one that
+// pasta is told.
+var userResolvers = map[string]netip.Addr{
+	"pasta":       netip.MustParseAddr("169.254.1.1"),
+	"slirp4netns": netip.MustParseAddr("10.0.2.3"),
 }
 
 // userStackPatience is for the program to set up the container's link.
@@ -62,6 +73,7 @@ func StartUserStack(ctx context.Context, program string, pid int, ports []Port) 
 		return nil, err
 	}
 	u := &UserStack{Program: filepath.Base(path), ended: make(chan struct{})}
+	u.Resolver = userResolvers[u.Program]
 	if u.Ports, err = chooseUserPorts(u.Program, ports); err != nil {
 		return nil, err
 	}
@@ -228,6 +240,7 @@ func (u *UserStack) pastaArgs(pid int) []string {
 		"--no-map-gw",
 		// … nor is the container's localhost.
 		"--tcp-ns", "none", "--udp-ns", "none",
+		"--dns-forward", u.Resolver.String(),
 	}
 	for _, protocol := range []string{"tcp", "udp"} {
 		option, given := "--"+protocol+"-ports", false

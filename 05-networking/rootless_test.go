@@ -302,6 +302,25 @@ func TestUserStackEndsWithItsEngine(t *testing.T) {
 	}
 }
 
+// Both kinds of a host's resolver: one in the world, and one on its localhost.
+func TestUserStackResolver(t *testing.T) {
+	for _, program := range userStacks {
+		for _, resolver := range []string{outsideAddress, "127.0.0.1"} {
+			t.Run(program+" "+resolver, func(t *testing.T) {
+				l := newWorld(t)
+				conf := t.TempDir() + "/resolv.conf"
+				must(t, os.WriteFile(conf, []byte("nameserver "+resolver+"\n"), 0o644))
+				must(t, unix.Mount(conf, "/etc/resolv.conf", "", unix.MS_BIND, ""))
+				defer func() { must(t, unix.Unmount("/etc/resolv.conf", unix.MNT_DETACH)) }()
+				u := l.userContainer(program)
+				at := map[bool]*os.File{true: l.outside, false: nil}[resolver == outsideAddress]
+				u.serve(at, "udp", resolver+":53")
+				u.answers(u.container, "udp", userResolvers[program].String()+":53", "")
+			})
+		}
+	}
+}
+
 func TestUserStackChoosesAPort(t *testing.T) {
 	for _, program := range userStacks {
 		t.Run(program, func(t *testing.T) {
