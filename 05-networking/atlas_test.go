@@ -44,7 +44,7 @@ func set(t *testing.T, path, value string) {
 }
 
 // emptied removes the rules of one chain of a network.
-func emptied(t *testing.T, n *Network, chain string) {
+func emptied(t testing.TB, n *Network, chain string) {
 	t.Helper()
 	for _, ch := range n.ruleset().chains {
 		if ch.Name == chain+"-"+n.Bridge {

@@ -16,8 +16,9 @@
 // process holds it, and its cable goes with it.
 //
 // All rules are in one nftables table, "drydock" (in the family inet for packets,
-// in the family bridge for frames), and a network's chains and maps bear its bridge's name. So several networks, and several engines, share the
-// table and never touch each other's part, nor anybody's rules outside of it.
+// in the family bridge for frames), and a network's chains and maps bear its
+// bridge's name. So several networks, and several engines, share the table and
+// never touch each other's part, nor anybody's rules outside of it.
 // A published port is an element of a map: what it costs a packet does not
 // depend on how many there are.
 //

@@ -47,12 +47,13 @@ func (s *ruleset) guardRules(n *Network) {
 	c := s.base(frames, "guard-"+n.Bridge, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRef(-200))
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 
-	s.add(c, "iifname != @"+s.guard.ports.Name+" accept",
-		"not a guarded port of this network",
-		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: r1}, notIn(s.guard.ports)}, accept)
+	// First what is most frequent, and right.
 	s.add(c, "iifname . ether saddr . ip saddr @"+s.guard.hosts.Name+" accept",
 		"under its own addresses it may send",
 		protocol(unix.ETH_P_IP), fromPort(s.guard.hosts, etherSaddr, saddr.ip()), accept)
+	s.add(c, "iifname != @"+s.guard.ports.Name+" accept",
+		"not a guarded port of this network",
+		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: r1}, notIn(s.guard.ports)}, accept)
 	s.add(c, "iifname . arp saddr ether . arp saddr ip @"+s.guard.hosts.Name+" accept",
 		"it may say where it is, and nobody else",
 		protocol(unix.ETH_P_ARP), fromPort(s.guard.hosts, arpEther, arpIP), accept)

@@ -18,7 +18,7 @@ import (
 
 // wire is a raw socket on a link: what passes is heard, and anything can be sent.
 type wire struct {
-	t     *testing.T
+	t     testing.TB
 	fd    int
 	index int
 }

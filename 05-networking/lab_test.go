@@ -32,7 +32,7 @@ var background = context.Background()
 // lab is the host, which is the network namespace of the tests, and one other
 // host beside it, joined to it by a veth pair.
 type lab struct {
-	t       *testing.T
+	t       testing.TB
 	outside *os.File
 }
 
@@ -48,7 +48,7 @@ const (
 // event to wait for.
 const silence = 150 * time.Millisecond
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	hosttest.Require(t, hosttest.Bridge)
 	l := &lab{t: t, outside: newNamespace(t)}
@@ -71,7 +71,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func newNamespace(t *testing.T) *os.File {
+func newNamespace(t testing.TB) *os.File {
 	t.Helper()
 	ns, err := NewNamespace(background)
 	must(t, err)
@@ -119,7 +119,7 @@ func (l *lab) container(n *Network, host byte, ports ...string) (*os.File, *Endp
 	return ns, ep
 }
 
-func endpoint(t *testing.T, n *Network, host byte, ports ...string) *Endpoint {
+func endpoint(t testing.TB, n *Network, host byte, ports ...string) *Endpoint {
 	t.Helper()
 	a := n.Subnet.Addr().As4()
 	a[3] = host

@@ -94,7 +94,7 @@ func TestCreateTwiceIsCreateOnce(t *testing.T) {
 }
 
 // rules returns each rule's chain and comment, as the kernel has them.
-func rules(t *testing.T, n *Network) (all []string) {
+func rules(t testing.TB, n *Network) (all []string) {
 	t.Helper()
 	c := new(nftables.Conn)
 	for _, ch := range n.ruleset().chains {

@@ -234,7 +234,7 @@ func TestFlushInTheMiddleOfTraffic(t *testing.T) {
 
 // flow is a UDP socket that sends to a server without a pause, and counts what it answers.
 type flow struct {
-	t       *testing.T
+	t       testing.TB
 	answers chan struct{}
 }
 
