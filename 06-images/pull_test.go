@@ -371,6 +371,7 @@ func TestPullRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			s, dir := openStore(t)
 			r := newRegistry(t)
 			if tt.setup != nil {

@@ -111,6 +111,11 @@ func fileSource(f io.ReaderAt, size int64) source {
 func (u *blobUpload) send(ctx context.Context, from source) error {
 	failures := 0
 	for {
+		if u.location == nil { // where that fails, it was tried often enough
+			if mounted, err := u.start(ctx, ""); mounted || err != nil {
+				return err
+			}
+		}
 		start := u.at
 		err := u.sendRest(ctx, from)
 		if err == nil || !transient(err) {
@@ -130,11 +135,6 @@ func (u *blobUpload) send(ctx context.Context, from source) error {
 
 // sendRest sends what the registry does not have yet.
 func (u *blobUpload) sendRest(ctx context.Context, from source) error {
-	if u.location == nil {
-		if mounted, err := u.start(ctx, ""); mounted || err != nil {
-			return err
-		}
-	}
 	for u.chunk > 0 && u.desc.Size-u.at > u.chunk {
 		resp, err := u.part(ctx, from, http.MethodPatch, *u.location, u.at+u.chunk)
 		if err != nil {
