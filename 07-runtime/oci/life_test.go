@@ -230,6 +230,50 @@ func zombie(pid int) bool {
 	return err != nil || bytes.Contains(stat, []byte(") Z "))
 }
 
+// TestPeakMemory reads what the runtime and the process that prepares the
+// container have used at most (VmHWM of proc_pid_status(5)).
+func TestPeakMemory(t *testing.T) {
+	const most = 12 << 10 // KiB
+	peak := func(pid int) int {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(b), "VmHWM:")
+		n, err := strconv.Atoi(strings.Fields(rest)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	b := newBundle(t, "signals")
+	b.must("create", b.id)
+	if n := peak(b.state().Pid); n == 0 || n > most {
+		t.Errorf("init: %d KiB", n)
+	} else {
+		t.Logf("init: %d KiB", n)
+	}
+	b.must("delete", b.id)
+	c := b.command("run", b.id)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 6)); err != nil { // "ready"
+		t.Fatal(err)
+	}
+	if n := peak(c.Process.Pid); n > most {
+		t.Errorf("runtime: %d KiB", n)
+	} else {
+		t.Logf("runtime: %d KiB", n)
+	}
+	b.must("kill", b.id, "TERM")
+	c.Wait()
+}
+
 // TestWithoutAMountNamespace: the mounts are the host's then, until the
 // container goes (hosttest finds those that stay).
 func TestWithoutAMountNamespace(t *testing.T) {
