@@ -32,7 +32,9 @@ func (n *Network) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	transactions.Lock()
 	known, err := n.known()
+	transactions.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,16 @@ type knowledge struct {
 }
 
 // known reads the network's sets and maps; where there are none it is empty.
+// The caller holds transactions.
 func (n *Network) known() (k knowledge, err error) {
+	err = unchanged(func() error {
+		k, err = n.read()
+		return err
+	})
+	return k, err
+}
+
+func (n *Network) read() (k knowledge, err error) {
 	s, c := n.ruleset(), new(nftables.Conn)
 	for _, set := range s.sets {
 		// Asked for by name first: what the list of elements says of a missing

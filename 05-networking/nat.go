@@ -253,7 +253,10 @@ func (n *Network) writeRules(ctx context.Context) error {
 			UserData: userdata.AppendString(nil, userdata.TypeComment, r.why),
 		})
 	}
-	if err := c.Flush(); err != nil {
+	transactions.Lock()
+	err := c.Flush()
+	transactions.Unlock()
+	if err != nil {
 		return fmt.Errorf("write the rules of network %s: %w", n.Name, err)
 	}
 	return nil
@@ -282,7 +285,10 @@ func (n *Network) deleteRules(ctx context.Context) error {
 		}
 		c.DelSet(m)
 	}
-	if err := c.Flush(); err != nil {
+	transactions.Lock()
+	err := c.Flush()
+	transactions.Unlock()
+	if err != nil {
 		return fmt.Errorf("remove the rules of network %s: %w", n.Name, err)
 	}
 	return errors.Join(deleteEmptyTable(ctx, table), deleteEmptyTable(ctx, frames))

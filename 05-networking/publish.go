@@ -196,7 +196,10 @@ func (n *Network) publish(ctx context.Context, ep *Endpoint) error {
 			return fmt.Errorf("publish the ports of %s: %w", ep.Address.Addr(), err)
 		}
 	}
-	if err := c.Flush(); err != nil {
+	transactions.Lock()
+	err := c.Flush()
+	transactions.Unlock()
+	if err != nil {
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
 			return errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: one of the ports %v is published for another container", n.Name, ep.Ports))
 		}
@@ -218,9 +221,20 @@ func (n *Network) Unpublish(ctx context.Context, ep *Endpoint) error {
 func (n *Network) forget(ctx context.Context, ep *Endpoint) error { return n.remove(ctx, ep, true) }
 
 func (n *Network) remove(ctx context.Context, ep *Endpoint, cable bool) error {
-	known, err := n.known()
+	ports, err := n.removeElements(ctx, ep, cable)
 	if err != nil {
 		return err
+	}
+	return n.forgetDatagrams(ctx, ports)
+}
+
+// removeElements returns the ports that were published.
+func (n *Network) removeElements(ctx context.Context, ep *Endpoint, cable bool) (ports []Port, err error) {
+	transactions.Lock()
+	defer transactions.Unlock()
+	known, err := n.known()
+	if err != nil {
+		return nil, err
 	}
 	s := n.ruleset()
 	elements := make(map[*nftables.Set][]nftables.SetElement)
@@ -240,7 +254,6 @@ func (n *Network) remove(ctx context.Context, ep *Endpoint, cable bool) error {
 			elements[s.guard.ports] = []nftables.SetElement{{Key: linkKey(own)}}
 		}
 	}
-	var ports []Port
 	for _, m := range known.published {
 		if slices.Contains(addresses, m.address) {
 			elements[s.portMap(m)] = append(elements[s.portMap(m)], nftables.SetElement{Key: m.key()})
@@ -257,20 +270,20 @@ func (n *Network) remove(ctx context.Context, ep *Endpoint, cable bool) error {
 		}
 	}
 	if len(elements) == 0 {
-		return nil
+		return nil, nil
 	}
 	c := new(nftables.Conn)
 	for set, es := range elements {
 		chapter.Call(ctx, "the container has it no more", "sendto(NETLINK_NETFILTER, NFT_MSG_DELSETELEM %q { %s })", set.Name, elementText(set, es))
 		if err := c.SetDeleteElements(set, es); err != nil {
-			return fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
+			return nil, fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
 		}
 	}
 	// ENOENT: somebody flushed the table since we looked.
 	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
+		return nil, fmt.Errorf("take back what is published for %s: %w", ep.Address.Addr(), err)
 	}
-	return n.forgetDatagrams(ctx, ports)
+	return ports, nil
 }
 
 // whyElement and elementText tell what an element is, for --explain.
