@@ -5,6 +5,7 @@ package images
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -24,6 +25,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"drydock.example/01-chroot/hosttest"
 )
@@ -409,6 +411,53 @@ func TestPullsCancelledAtRandom(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantComplete(t, s)
+}
+
+// A disk that is full at any moment of the pull: the error says so, nothing half
+// stays, and with room the next pull succeeds.
+func TestPullWithoutRoom(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	r := newRegistry(t)
+	r.put("demo", "1", gzipLayer(t, "a", noise(1_000_000)), gzipLayer(t, "b", noise(500_000)), gzipLayer(t, "c", "c"))
+	failed := 0
+	for size := 256 << 10; ; size += 192 << 10 {
+		dir := t.TempDir()
+		mount := func(flags uintptr, size int) {
+			t.Helper()
+			if err := unix.Mount("tmpfs", dir, "tmpfs", flags, fmt.Sprintf("size=%d", size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mount(0, size)
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		s := openStoreIn(t, dir)
+		_, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{})
+		wantComplete(t, s)
+		wantNoTemporaries(t, dir)
+		if err == nil {
+			break
+		}
+		failed++
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("%d bytes: %v; want no space left on device", size, err)
+		}
+		if all, err := s.List(); err != nil || len(all) != 0 {
+			t.Errorf("%d bytes: %d images, %v", size, len(all), err)
+		}
+		mount(unix.MS_REMOUNT, 64<<20)
+		if _, err := s.Pull(t.Context(), r.host+"/demo:1", PullOptions{}); err != nil {
+			t.Errorf("%d bytes, and then 64 MiB: %v", size, err)
+		}
+		wantComplete(t, s)
+	}
+	t.Logf("%d sizes were too small", failed)
+	if failed < 5 {
+		t.Errorf("only %d sizes were too small", failed)
+	}
 }
 
 // wantNoTemporaries fails where something half written is left in a store.

@@ -610,10 +610,9 @@ func (v *verdict) Fatalf(format string, args ...any) {
 	panic(v)
 }
 
-// What the registry that everybody runs says to the same clauses: a look at the
-// clauses rather than at it. Where it fails is what the specification of 1.1
-// has brought or what is optional.
-func TestConformanceOfDockerRegistry(t *testing.T) {
+// dockerRegistry starts Debian's registry and returns its address.
+func dockerRegistry(t testing.TB) string {
+	t.Helper()
 	hosttest.Require(t, hosttest.Program("docker-registry"))
 	dir := t.TempDir()
 	address := "127.0.0.1:5987" // the tests have a network of their own
@@ -627,19 +626,26 @@ func TestConformanceOfDockerRegistry(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = server.Process.Kill()
 		_ = server.Wait() // it was killed
-	}()
+	})
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // it says nothing when it listens
 		resp, err := http.Get("http://" + address + "/v2/")
 		if err == nil {
 			resp.Body.Close()
-			break
+			return address
 		} else if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// What the registry that everybody runs says to the same clauses: a look at the
+// clauses rather than at it. Where it fails is what the specification of 1.1
+// has brought or what is optional.
+func TestConformanceOfDockerRegistry(t *testing.T) {
+	host := dockerRegistry(t)
 	passed := 0
 	for _, clause := range clauses {
 		v := &verdict{TB: t}
@@ -649,7 +655,7 @@ func TestConformanceOfDockerRegistry(t *testing.T) {
 					v.failed = fmt.Sprint(p)
 				}
 			}()
-			clause.check(&scene{t: v, url: "http://" + address})
+			clause.check(&scene{t: v, url: "http://" + host})
 		}()
 		if v.failed == "" {
 			passed++

@@ -4,8 +4,11 @@ package registry
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -194,4 +197,35 @@ func TestPushManifest(t *testing.T) {
 	foreign := s.image("a")
 	foreign.Layers = []ocispec.Descriptor{{MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest: nowhere, Size: 9, URLs: []string{"https://example.com/l"}}}
 	s.put("a", "windows", foreign.MediaType, foreign)
+}
+
+// FuzzManifest pushes what a stranger sends. What is taken comes back as the
+// same bytes, and names nothing that is not here.
+func FuzzManifest(f *testing.F) {
+	config := `"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2}`
+	f.Add([]byte(`{"schemaVersion":2,`+config+`,"layers":[]}`), "application/vnd.oci.image.manifest.v1+json", "tag")
+	f.Add([]byte(`{"schemaVersion":2,`+config+`,"subject":{"digest":"`+nowhere+`","size":1}}`), "application/vnd.oci.image.manifest.v1+json", digest.FromString("x").String())
+	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"digest":"../x","size":-1}]}`), "application/vnd.oci.image.index.v1+json; charset=utf-8", "..")
+	s := newScene(f, Options{})
+	s.blob("a", "{}")
+	f.Fuzz(func(t *testing.T, raw []byte, contentType, id string) {
+		ask := func(method, path string, body []byte) *httptest.ResponseRecorder {
+			req := httptest.NewRequest(method, "/", bytes.NewReader(body))
+			req.URL.Path = path
+			req.Header.Set("Content-Type", contentType)
+			w := httptest.NewRecorder()
+			s.reg.ServeHTTP(w, req)
+			return w
+		}
+		put := ask("PUT", "/v2/a/manifests/"+id, raw)
+		if put.Code >= 500 {
+			t.Errorf("%q as %q under %q: %d", raw, contentType, id, put.Code)
+		}
+		if put.Code != http.StatusCreated {
+			return
+		}
+		if got := ask("GET", put.Header().Get("Location"), nil); got.Code != http.StatusOK || !bytes.Equal(got.Body.Bytes(), raw) {
+			t.Errorf("%q came back as %d %q", raw, got.Code, got.Body)
+		}
+	})
 }
