@@ -5,6 +5,7 @@ package overlayfs
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -77,5 +78,105 @@ func TestAtlasColonInALayersPath(t *testing.T) {
 	}
 	if err := Unmount(t.Context(), d[3]); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAtlasUpperInUse(t *testing.T) {
+	dir := scratch(t)
+	d := mkdirs(t, dir, "lower", "upper", "work", "m", "m2")
+	on := func(target string) error {
+		return unix.Mount("overlay", target, "overlay", 0, "lowerdir="+d[0]+",upperdir="+d[1]+",workdir="+d[2]+",index=on")
+	}
+	if err := on(d[3]); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "an upper that another overlay writes to", on(d[4]), unix.EBUSY)
+	if err := Unmount(t.Context(), d[3]); err != nil {
+		t.Error(err)
+	}
+	if err := on(d[4]); err != nil {
+		t.Errorf("when the other is gone: %v", err)
+	}
+	if err := Unmount(t.Context(), d[4]); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAtlasUnmountOfABusyOverlay(t *testing.T) {
+	dir := scratch(t)
+	d := mkdirs(t, dir, "lower", "upper", "work", "m")
+	if err := plain(d[3], d[0], d[1], d[2]); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(d[3] + "/open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "a file is open there", unix.Unmount(d[3], 0), unix.EBUSY)
+	f.Close()
+	if err := Unmount(t.Context(), d[3]); err != nil {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func TestAtlasVolatileUpperAfterACrash(t *testing.T) {
+	dir := scratch(t)
+	d := mkdirs(t, dir, "lower", "upper", "work", "m")
+	volatile := func() error {
+		return unix.Mount("overlay", d[3], "overlay", 0, "lowerdir="+d[0]+",upperdir="+d[1]+",workdir="+d[2]+",volatile")
+	}
+	if err := volatile(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Unmount(t.Context(), d[3]); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "an upper that was mounted volatile before", volatile(), unix.EINVAL)
+	if err := os.RemoveAll(d[2] + "/work/incompat"); err != nil {
+		t.Fatal(err)
+	}
+	if err := volatile(); err != nil {
+		t.Errorf("without the mark: %v", err)
+	}
+	if err := Unmount(t.Context(), d[3]); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAtlasTrustedInAUserNamespace(t *testing.T) {
+	if !inUserNamespace() {
+		if out, err := userNamespace(t, 1000, "-test.run", "^"+t.Name()+"$", "-test.v"); err != nil || !strings.Contains(out, "--- PASS") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	dir := tmpfs(t, "")
+	d := mkdirs(t, dir, "lower", "upper", "work", "m")
+	fails(t, "a trusted attribute", unix.Setxattr(d[1], "trusted.overlay.opaque", []byte("y"), 0), unix.EPERM)
+	fails(t, "a device", unix.Mknod(dir+"/null", unix.S_IFCHR, int(unix.Mkdev(1, 3))), unix.EPERM)
+	fails(t, "userxattr with redirect_dir", unix.Mount("overlay", d[3], "overlay", 0, "lowerdir="+d[0]+",upperdir="+d[1]+",workdir="+d[2]+",userxattr,redirect_dir=on"), unix.EINVAL)
+	if err := unix.Mount("overlay", d[3], "overlay", 0, "lowerdir="+d[0]+",upperdir="+d[1]+",workdir="+d[2]+",userxattr"); err != nil {
+		t.Errorf("userxattr: %v", err)
+	}
+	if err := Unmount(t.Context(), d[3]); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAtlasUnknownOwner(t *testing.T) {
+	if !inUserNamespace() {
+		if out, err := userNamespace(t, 1000, "-test.run", "^"+t.Name()+"$", "-test.v"); err != nil || !strings.Contains(out, "--- PASS") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if b, err := os.ReadFile("/proc/self/uid_map"); err != nil || !strings.HasSuffix(strings.TrimSpace(string(b)), " 1000") {
+		t.Skip("requires a user namespace of 1000 ids")
+	}
+	dir := tmpfs(t, "")
+	write(t, dir+"/f", "")
+	fails(t, "chown to a user that the namespace does not have", os.Chown(dir+"/f", 1000, 0), unix.EINVAL)
+	if err := os.Chown(dir+"/f", 999, 0); err != nil {
+		t.Errorf("the last one that it has: %v", err)
 	}
 }
