@@ -5,6 +5,7 @@ package networking
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -176,5 +177,117 @@ func TestAtlasGatewayThatIsNotOnALink(t *testing.T) {
 	addAddress(t, "dd9", "198.51.100.2/24")
 	if err := netlink.RouteAdd(route); err != nil {
 		t.Errorf("after it: %v", err)
+	}
+}
+
+func TestAtlasAddressThatIsTentative(t *testing.T) {
+	l := newLab(t)
+	c, _ := l.container(l.network(0), 2)
+	l.at(c, func() {
+		eth0 := linkByName(t, "eth0")
+		bind := func(address string) error {
+			conn, err := net.ListenPacket("udp", at(address, "53"))
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		}
+		must(t, netlink.AddrAdd(eth0, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("fd00:9::2/64"))}))
+		fails(t, "a new IPv6 address: EADDRNOTAVAIL", bind("fd00:9::2"), unix.EADDRNOTAVAIL)
+		must(t, netlink.AddrAdd(eth0, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("fd00:9::3/64")), Flags: unix.IFA_F_NODAD}))
+		must(t, bind("fd00:9::3"))
+	})
+}
+
+func TestAtlasPortThatLocalhostDoesNotReachInIPv6(t *testing.T) {
+	l := newLab(t)
+	n := l.create(dualStack(testNetwork(0)))
+	r, err := Reserve(Port{HostPort: 18080, ContainerPort: 80, Protocol: "tcp"})
+	must(t, err)
+	defer r.Close()
+	c, ep := l.container(n, 2, "18080:80")
+	l.serve(c, "tcp", "[::]:80")
+	l.answers(nil, "tcp", at(hostAddress6, "18080"), "")
+	_, err = l.ask(nil, "tcp", "[::1]:18080", silence)
+	fails(t, "::1: ECONNREFUSED", err, unix.ECONNREFUSED)
+	must(t, r.Relay(background, ep.Address6.Addr()))
+	l.answers(nil, "tcp", "[::1]:18080", "")
+}
+
+func TestAtlasHostThatLosesItsIPv6Route(t *testing.T) {
+	l := newLab(t)
+	outside := l.tap(l.outside)
+	var mac net.HardwareAddr
+	l.at(l.outside, func() { mac = linkByName(t, "eth0").Attrs().HardwareAddr })
+	// learned reports whether the host takes the outside for its router.
+	learned := func() bool {
+		for range 40 {
+			outside.send(ether(net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, mac, unix.ETH_P_IPV6, packet6(linkLocal(mac), netip.IPv6LinkLocalAllNodes(), routerAdvert())))
+			routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{}, netlink.RT_FILTER_DST)
+			must(t, err)
+			for _, r := range routes {
+				must(t, netlink.RouteDel(&r))
+				return true
+			}
+			outside.hears(5*time.Millisecond, func([]byte) bool { return false })
+		}
+		return false
+	}
+	const all, uplink = "/proc/sys/net/ipv6/conf/all/forwarding", "/proc/sys/net/ipv6/conf/uplink/accept_ra"
+	set(t, all, "0")
+	if !learned() {
+		t.Error("a host does not listen to router advertisements")
+	}
+	set(t, all, "1")
+	if learned() {
+		t.Error("a router listens to router advertisements, with accept_ra=1")
+	}
+	set(t, uplink, "2")
+	if !learned() {
+		t.Error("a router does not listen to router advertisements, with accept_ra=2")
+	}
+}
+
+func TestAtlasAddressThatTheContainerGaveItself(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	server, _ := l.container(n, 2)
+	l.serve(server, "tcp", ":80")
+	ns, ep := newNamespace(t), endpoint(t, n, 3)
+	for _, router := range []bool{false, true} {
+		ep.Interface, ep.Router = "", router
+		must(t, n.Connect(background, ns, ep))
+		l.at(ns, func() {
+			eth0 := linkByName(t, "eth0")
+			must(t, netlink.AddrDel(eth0, &netlink.Addr{IPNet: ipNet(ep.Address)}))
+			must(t, netlink.AddrAdd(eth0, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("172.30.0.99/24"))}))
+		})
+		if router {
+			l.answers(ns, "tcp", "172.30.0.2:80", "172.30.0.99")
+		} else {
+			l.silent(ns, "tcp", "172.30.0.2:80", "172.30.0.99 was given to nobody")
+		}
+		must(t, n.Disconnect(background, ep))
+	}
+}
+
+func TestAtlasDatagramsThatStayWhereTheyWere(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	l.serve(nil, "udp", hostAddress+":18053")
+	c, ep := l.container(n, 2)
+	l.serve(c, "udp", "172.30.0.2:53")
+	f := l.flow(l.outside, hostAddress+":18053")
+	f.flows()
+	ep.Ports = endpoint(t, n, 2, "18053:53/udp").Ports
+	must(t, n.publish(background, ep)) // the rules alone
+	f.flows()
+	if tracked(t, "172.30.0.2") {
+		t.Error("a flow under way follows new rules")
+	}
+	must(t, n.forgetDatagrams(background, ep.Ports))
+	f.flows()
+	if !tracked(t, "172.30.0.2") {
+		t.Error("a flow that was forgotten does not follow the rules")
 	}
 }
