@@ -37,6 +37,7 @@ type step struct {
 var steps = []step{
 	{"session", newSession},
 	{"keyring", newKeyring},
+	{"cgroup", enteredEarly},
 	{"cgroup namespace", newCgroupNamespace},
 	{"loopback", raiseLoopback},
 	{"propagation", receiveOnly},
@@ -46,6 +47,7 @@ var steps = []step{
 	{"working directory", makeDirectory},
 	{"masked paths", maskPaths},
 	{"read-only paths", readonlyPaths},
+	{"cgroup", enteredLate},
 	{"hooks", createHooks},
 	{"pivot_root", changeRoot},
 	{"procfs", openProcfs},
@@ -163,6 +165,27 @@ func newSession(p *initProcess) error {
 	chapter.Call(p.ctx, "a session of its own: no terminal of the creator, no signals of its job", "setsid()")
 	_, err := unix.Setsid()
 	return os.NewSyscallError("setsid", err)
+}
+
+// enteredEarly waits until the process is in its cgroup, where it is about to
+// take that as the root of what it will see.
+func enteredEarly(p *initProcess) error {
+	if !p.Enters || !isNew(p.Namespaces, specs.CgroupNamespace) {
+		return nil
+	}
+	_, err := p.hear()
+	return err
+}
+
+// enteredLate does so where nothing before the hooks depends on it. To move a
+// process, cgroup v1 waits until every processor has seen that nobody forks;
+// the mounts are made in that time.
+func enteredLate(p *initProcess) error {
+	if !p.Enters || isNew(p.Namespaces, specs.CgroupNamespace) {
+		return nil
+	}
+	_, err := p.hear()
+	return err
 }
 
 // newCgroupNamespace takes the cgroup in which the process is now as the root

@@ -108,7 +108,13 @@ func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec,
 		if !strings.Contains(opt.Cgroup, ":") {
 			below = opt.Cgroup
 		}
-		g, err := cgroups.Load(path.Join(c.Cgroup, path.Clean("/"+below)))
+		if err := checkBelow(below); err != nil {
+			return nil, err
+		}
+		g, err := cgroups.Load(path.Join(c.Cgroup, below))
+		if errdefs.IsNotFound(err) && below != "" {
+			return nil, fmt.Errorf("--cgroup: adding pid to %s/cgroup.procs: no such file: %w", path.Join(c.Cgroup, below), err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -148,11 +154,22 @@ func (c *container) startExec(ctx context.Context, p *namespaces.Process, proces
 	return p.Start(ctx)
 }
 
+// checkBelow refuses a path that leads out of the container's cgroup.
+func checkBelow(below string) error {
+	if !filepath.IsLocal(strings.TrimPrefix(below+"/.", "/")) {
+		return fmt.Errorf("--cgroup: %s is not a sub cgroup path: %w", below, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
 // enter moves a process into a child of the container's cgroup, for some
 // controllers of v1.
 func (c *container) enter(ctx context.Context, pid int, controllers []string, below string) error {
 	g, err := c.cgroup()
 	if err != nil {
+		return err
+	}
+	if err := checkBelow(below); err != nil {
 		return err
 	}
 	paths := g.Paths()
@@ -161,10 +178,10 @@ func (c *container) enter(ctx context.Context, pid int, controllers []string, be
 		if !ok {
 			return fmt.Errorf("--cgroup: unknown controller %s in v1: %w", controller, errdefs.ErrInvalidArgument)
 		}
-		file := filepath.Join(dir, path.Clean("/"+below), "cgroup.procs")
+		file := filepath.Join(dir, below, "cgroup.procs")
 		chapter.Call(ctx, "a part of the container, for one controller", "write(%q, \"%d\")", file, pid)
 		if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0); err != nil {
-			return fmt.Errorf("--cgroup %s:%s: %w", controller, below, err)
+			return fmt.Errorf("--cgroup %s:%s: adding pid %d to %s: %w", controller, below, pid, file, errors.Unwrap(err))
 		}
 	}
 	return nil

@@ -230,6 +230,17 @@ func zombie(pid int) bool {
 	return err != nil || bytes.Contains(stat, []byte(") Z "))
 }
 
+// TestTheReasonIsTold: what stops the process is the error, also when it ends
+// while it is moved into its cgroup.
+func TestTheReasonIsTold(t *testing.T) {
+	b := newBundle(t, "exit", "0")
+	mounts := b.spec.Mounts
+	for at := range mounts {
+		b.spec.Mounts = slices.Insert(slices.Clone(mounts), at, specs.Mount{Destination: "/x", Source: "/nosuch", Options: []string{"bind"}})
+		b.refuses("mount /nosuch (bind) on /x: open_tree /nosuch: no such file or directory", "run", b.id)
+	}
+}
+
 // TestPeakMemory reads what the runtime and the process that prepares the
 // container have used at most (VmHWM of proc_pid_status(5)).
 func TestPeakMemory(t *testing.T) {
@@ -406,7 +417,6 @@ func TestCommandLine(t *testing.T) {
 	b.refuses(`"create" requires exactly 1 argument(s)`, "create")
 	b.refuses(`there is no command "fly"`, "fly")
 	b.refuses("flag provided but not defined: -wings", "create", "--wings", b.id)
-	b.refuses("--systemd-cgroup", "--systemd-cgroup", "list")
 	b.refuses("invalid log-format", "--log-format", "xml", "list")
 	b.refuses(`unknown signal "FLY"`, "kill", b.id, "FLY")
 	if out := b.must("--version"); !strings.HasPrefix(out, "drydock-runtime version ") || !strings.Contains(out, "\nspec: "+specs.Version+"\n") {
