@@ -213,6 +213,22 @@ func TestPullRefusedAtEachStep(t *testing.T) {
 	_ = cells.Wait() // each cell has said what was wrong
 }
 
+// That a tag is not there and that a blob is not are different news.
+func TestPullOfAnImageThatIsNotWhole(t *testing.T) {
+	s, _ := openStore(t)
+	p := newProxy(t)
+	p.image(gzipLayer(t, "a", "1"))
+	for step, want := range map[string]string{
+		stepManifest: "manifest for " + p.host + "/demo:1 not found: ",
+		stepConfig:   "pull " + p.host + "/demo:1: the registry lacks what its manifest names: blob sha256:",
+		stepLayer:    "pull " + p.host + "/demo:1: the registry lacks what its manifest names: layer ",
+	} {
+		p.answer(step, http.StatusNotFound, 0)
+		_, err := s.Pull(t.Context(), p.host+"/demo:1", PullOptions{})
+		wantError(t, err, want)
+	}
+}
+
 // The same for a push. What was refused leaves no manifest there.
 func TestPushRefusedAtEachStep(t *testing.T) {
 	t.Parallel()

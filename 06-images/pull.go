@@ -106,7 +106,7 @@ func (s *Store) pull(ctx context.Context, repo *Repository, ref reference.Named,
 	// must unpack to.
 	raw, err := repo.bytes(ctx, m.Config)
 	if err != nil {
-		return Image{}, pullError(ref, err)
+		return Image{}, blobError(ref, err)
 	}
 	if err := checkSize(m.Config, raw); err != nil {
 		return Image{}, err
@@ -126,7 +126,7 @@ func (s *Store) pull(ctx context.Context, repo *Repository, ref reference.Named,
 	}
 	defer s.hold(digests...)()
 	if err := s.pullLayers(ctx, repo, m.Layers, config.RootFS.DiffIDs, progress); err != nil {
-		return Image{}, pullError(ref, err)
+		return Image{}, blobError(ref, err)
 	}
 
 	// All is here: now the image gets its names.
@@ -182,6 +182,15 @@ func checkSize(desc ocispec.Descriptor, raw []byte) error {
 		return errorf(errdefs.ErrDataLoss, "%s: its descriptor says %d bytes, it has %d", desc.Digest, desc.Size, len(raw))
 	}
 	return nil
+}
+
+// blobError says what it means that a registry does not give what its own
+// manifest names.
+func blobError(ref reference.Named, err error) error {
+	if status, ok := errors.AsType[*StatusError](err); ok && status.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("pull %s: the registry lacks what its manifest names: %w", Familiar(ref), err)
+	}
+	return pullError(ref, err)
 }
 
 // pullError says what a registry's refusal means for the image.
