@@ -23,19 +23,25 @@
 // layer were the root, and everything else is done with one name, relative to
 // that descriptor. Symbolic links, "..", hard links and whiteouts end inside.
 //
+// Root of a user namespace will do (Linux 5.11): the marks are called
+// user.overlay.* there. [Owners] is for layers of containers whose users have
+// other numbers on the host.
+//
 // # What is not safe
 //
 //   - A layer holds set-user-ID programs and device nodes, as its author
 //     wanted. The store's directory is root's alone (0700), and only chapter 2's
 //     capabilities and chapter 3's device rules keep a container from using them.
 //   - An archive is limited by the free space when its unpacking begins, by
-//     10,000,000 entries, and by 512 directories in each other. It may still
-//     fill the disk. Nothing of it remains then.
+//     10,000,000 entries, and by 512 directories in each other; its sparse
+//     files, by the file system's size. It may still fill what is free of the
+//     disk, and take the minutes that its holes are long. Nothing of it remains
+//     then.
 //   - [Store.Remove] does not know who uses a layer: chapter 6 does.
 //   - Do not change a layer, or upper from outside, while it is mounted: the
 //     kernel says that the merged view is undefined then.
 //   - A diff of a running container is a picture of no single moment.
 //   - A mount with "volatile" may leave upper damaged when the machine crashes.
 //
-// Linux 5.8 or newer is needed, and root.
+// Linux 5.8 or newer is needed, and root of the host or of a user namespace.
 package overlayfs
