@@ -80,6 +80,11 @@ func (s *server) imageCreate(w http.ResponseWriter, r *http.Request) error {
 	err := s.engine.ImagePull(r.Context(), ref, query.Get("platform"), *auth, func(p engine.Progress) {
 		stream.send(message{Message: jsonstream.Message{ID: p.ID, Status: p.Status, Progress: progress(p)}})
 	})
+	if errdefs.IsUnauthorized(err) {
+		// A 401 has docker ask for a password, and wait for it for ever where
+		// its standard input is closed. Docker's daemon says 404.
+		err = errdefs.ErrNotFound.WithMessage(err.Error())
+	}
 	if err == nil || !stream.begun {
 		return err
 	}

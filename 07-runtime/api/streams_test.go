@@ -270,6 +270,15 @@ func TestPullErrorBeforeTheFirstStep(t *testing.T) {
 	}
 }
 
+func TestPullThatWantsAPasswordIsNo401(t *testing.T) {
+	address, _ := serve(t, &fake{pull: func(context.Context, string, func(engine.Progress)) error {
+		return fmt.Errorf("pull access denied: %w", errdefs.ErrUnauthenticated)
+	}})
+	if status, _, body := request(t, "POST", "http://"+address+"/images/create?fromImage=x"); status != 404 || !strings.Contains(body, "pull access denied") {
+		t.Errorf("%d %s, want 404", status, body)
+	}
+}
+
 func TestPullEndsWithItsClient(t *testing.T) {
 	cancelled := make(chan struct{})
 	_, api := serve(t, &fake{pull: func(ctx context.Context, _ string, progress func(engine.Progress)) error {

@@ -7,10 +7,14 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/moby/moby/api/pkg/authconfig"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/jsonmessage"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+
+	images "drydock.example/06-images"
 )
 
 func (c *cli) pullCommand() *cobra.Command {
@@ -56,6 +60,10 @@ func (c *cli) pull(ctx context.Context, ref reference.Named, platform string, ou
 		}
 		options.Platforms = []ocispec.Platform{p}
 	}
+	var err error
+	if options.RegistryAuth, err = registryAuth(ctx, ref); err != nil {
+		return err
+	}
 	ctx, api, err := c.api(ctx)
 	if err != nil {
 		return err
@@ -66,6 +74,18 @@ func (c *cli) pull(ctx context.Context, ref reference.Named, platform string, ou
 	}
 	defer stream.Close()
 	return jsonmessage.DisplayMessages(stream.JSONMessages(ctx), out)
+}
+
+// registryAuth is what the user has stored, by docker login, for the registry of
+// ref, as the daemon takes it. Only the client knows it: the daemon has no user.
+func registryAuth(ctx context.Context, ref reference.Named) (string, error) {
+	c, err := images.DockerCredentials(ctx, reference.Domain(ref))
+	if err != nil || c == (images.Credentials{}) {
+		return "", err
+	}
+	return authconfig.Encode(registry.AuthConfig{
+		Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
+	})
 }
 
 // parseReference completes name as docker does: Docker Hub where no registry is
