@@ -52,6 +52,22 @@ func (p *Pool) Allocate() (netip.Addr, error) {
 	}
 }
 
+// Take hands out a, and nobody else gets it: the address that a user chose. One
+// that is in use is an errdefs.ErrAlreadyExists, and one that is no host's
+// address in the subnet an errdefs.ErrInvalidArgument.
+func (p *Pool) Take(a netip.Addr) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !p.prefix.Contains(a) || !p.host(a):
+		return invalid("%s is no address for a container in %s", a, p.prefix)
+	case p.used[a]:
+		return errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("the address %s is in use", a))
+	}
+	p.used[a] = true
+	return nil
+}
+
 // Release makes a available again. Releasing what was not handed out is no
 // error.
 func (p *Pool) Release(a netip.Addr) {

@@ -74,3 +74,37 @@ func TestPoolIsSharedSafely(t *testing.T) {
 		t.Errorf("240 allocations gave %d addresses", len(seen))
 	}
 }
+
+func TestPoolTakesAChosenAddress(t *testing.T) {
+	for _, test := range []struct{ subnet, gateway, chosen, outside string }{
+		{"172.30.0.0/29", "172.30.0.1", "172.30.0.3", "172.30.0.7"},
+		{"fd00::/125", "fd00::1", "fd00::3", "fd00::"},
+	} {
+		gateway, chosen := netip.MustParseAddr(test.gateway), netip.MustParseAddr(test.chosen)
+		p := NewPool(netip.MustParsePrefix(test.subnet), gateway)
+		if err := p.Take(chosen); err != nil {
+			t.Fatal(err)
+		}
+		for _, taken := range []netip.Addr{gateway, chosen} {
+			if err := p.Take(taken); !errdefs.IsAlreadyExists(err) || err.Error() != "the address "+taken.String()+" is in use" {
+				t.Errorf("Take(%s): %v", taken, err)
+			}
+		}
+		for {
+			a, err := p.Allocate()
+			if errdefs.IsResourceExhausted(err) {
+				break
+			}
+			if err != nil || a == chosen {
+				t.Fatalf("Allocate gives %s, %v: it was taken", a, err)
+			}
+		}
+		if err := p.Take(netip.MustParseAddr(test.outside)); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("Take(%s): %v", test.outside, err)
+		}
+		p.Release(chosen)
+		if err := p.Take(chosen); err != nil {
+			t.Errorf("after Release: %v", err)
+		}
+	}
+}
