@@ -82,10 +82,13 @@ func (c *Cgroup) Exists() bool {
 // AlreadyExists. Undone by [Cgroup.Unmake].
 func (c *Cgroup) Make(ctx context.Context) error {
 	for _, h := range c.hierarchies {
-		err := c.makeAll(ctx, h, h.dir)
-		if errdefs.IsAlreadyExists(err) {
-			err = takeOver(h)
-		}
+		err := cgroupfs.Rebuild(ctx, func() error {
+			err := c.makeAll(ctx, h, h.dir)
+			if errdefs.IsAlreadyExists(err) {
+				return takeOver(h)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -98,7 +101,8 @@ func (c *Cgroup) Make(ctx context.Context) error {
 // [Cgroup.Unmake].
 func (c *Cgroup) Complete(ctx context.Context) error {
 	for _, h := range c.hierarchies {
-		if err := c.makeAll(ctx, h, h.dir); err != nil && !errdefs.IsAlreadyExists(err) {
+		err := cgroupfs.Rebuild(ctx, func() error { return c.makeAll(ctx, h, h.dir) })
+		if err != nil && !errdefs.IsAlreadyExists(err) {
 			return err
 		}
 	}
@@ -128,7 +132,7 @@ func (c *Cgroup) makeAll(ctx context.Context, h hierarchy, dir string) error {
 // inherit fills a new cpuset. It is empty, and no process may enter one that is,
 // unless its parent has clone_children. A parent that we made gets that, so
 // that from the second container on this is one read.
-func inherit(ctx context.Context, dir string, parent bool) error {
+func inherit(ctx context.Context, dir string, below bool) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 		have, err := cgroupfs.ReadString(filepath.Join(dir, file))
 		if err != nil {
@@ -137,15 +141,24 @@ func inherit(ctx context.Context, dir string, parent bool) error {
 		if have != "" {
 			break
 		}
-		value, err := cgroupfs.ReadString(filepath.Join(filepath.Dir(dir), file))
+		parent := filepath.Join(filepath.Dir(dir), file)
+		value, err := cgroupfs.ReadString(parent)
 		if err != nil {
 			return err
+		}
+		if value == "" { // somebody made it with mkdir and did no more
+			if err := inherit(ctx, filepath.Dir(dir), false); err != nil {
+				return err
+			}
+			if value, err = cgroupfs.ReadString(parent); err != nil {
+				return err
+			}
 		}
 		if err := cgroupfs.Write(ctx, filepath.Join(dir, file), value, "a cpuset is born empty, and nobody may enter an empty one"); err != nil {
 			return err
 		}
 	}
-	if parent {
+	if below {
 		return cgroupfs.Write(ctx, filepath.Join(dir, "cgroup.clone_children"), "1", "cpusets below are born with this one's values")
 	}
 	return nil
@@ -164,7 +177,7 @@ func takeOver(h hierarchy) error {
 	if slices.Contains(h.Controllers, "freezer") {
 		state, err := cgroupfs.ReadString(h.dir + "/freezer.state")
 		if err == nil && state != thawed {
-			err = errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("cgroup %s already exists and is frozen: `echo THAWED > %s/freezer.state` thaws it", h.dir, h.dir))
+			err = errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("cgroup %s already exists and is frozen (container's cgroup unexpectedly frozen): `echo THAWED > %s/freezer.state` thaws it", h.dir, h.dir))
 		}
 		return err
 	}

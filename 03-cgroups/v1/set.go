@@ -68,12 +68,18 @@ func (c *Cgroup) setMemory(ctx context.Context, r *specs.LinuxResources) error {
 		return nil
 	}
 	limit, swap := number(m.Limit), number(m.Swap)
+	if limit == "-1" && swap == "" {
+		swap = limit // or it would stay above what both together may have
+	}
 	setLimit := func() error {
 		return c.writeIf(ctx, "memory.limit_in_bytes", limit, "more memory than this ends in the OOM killer")
 	}
 	setSwap := func() error {
 		err := c.writeIf(ctx, "memory.memsw.limit_in_bytes", swap, "memory and swap together")
 		if errors.Is(err, fs.ErrNotExist) {
+			if m.Swap == nil {
+				return nil
+			}
 			return fmt.Errorf("%w: this kernel does not count swap: boot it with swapaccount=1, or leave the memory+swap limit out", err)
 		}
 		return err
@@ -123,6 +129,18 @@ func (c *Cgroup) setCPU(ctx context.Context, r *specs.LinuxResources) error {
 	if err := c.writeIf(ctx, "cpu.shares", number(cpu.Shares), "its share when CPUs are short"); err != nil {
 		return err
 	}
+	setBurst := func() error {
+		if cpu.Burst == nil {
+			return nil
+		}
+		return c.write(ctx, "cpu.cfs_burst_us", strconv.FormatUint(*cpu.Burst, 10), "unused quota that it may save up")
+	}
+	// The burst may never be above the quota. On the way down it goes first; up, it
+	// is refused until the quota has made room.
+	burst := setBurst()
+	if burst != nil && !errors.Is(burst, unix.EINVAL) {
+		return burst
+	}
 	setPeriod := func() error {
 		return c.writeIf(ctx, "cpu.cfs_period_us", number(cpu.Period), "the period of the quota, in microseconds")
 	}
@@ -141,8 +159,8 @@ func (c *Cgroup) setCPU(ctx context.Context, r *specs.LinuxResources) error {
 			return err
 		}
 	}
-	if cpu.Burst != nil {
-		if err := c.write(ctx, "cpu.cfs_burst_us", strconv.FormatUint(*cpu.Burst, 10), "unused quota that it may save up"); err != nil {
+	if burst != nil {
+		if err := setBurst(); err != nil {
 			return err
 		}
 	}

@@ -124,7 +124,7 @@ func TestAnEmptyFrozenCgroupIsNotTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := (&Cgroup{hierarchies: c.hierarchies}).Make(t.Context())
-	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "is frozen: `echo THAWED > ") {
+	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "unexpectedly frozen): `echo THAWED > ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -53,6 +53,10 @@ func (c *Cgroup) Exists() bool { return cgroupfs.Exists(c.dir) }
 // process is in it (or below), else the error is of kind AlreadyExists. Undone
 // by [Cgroup.Unmake].
 func (c *Cgroup) Make(ctx context.Context, controllers []string) error {
+	return cgroupfs.Rebuild(ctx, func() error { return c.makeAll(ctx, controllers) })
+}
+
+func (c *Cgroup) makeAll(ctx context.Context, controllers []string) error {
 	var parents []string // innermost first, without the mount point
 	for dir := filepath.Dir(c.dir); len(dir) > len(c.mount.Dir); dir = filepath.Dir(dir) {
 		parents = append(parents, dir)
@@ -97,7 +101,7 @@ func (c *Cgroup) takeOver() error {
 		return errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("cgroup %s already exists and has processes (%s): use another name, or end them first", c.dir, cgroupfs.ListPids(pids)))
 	}
 	if events["frozen"] == 1 {
-		return errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("cgroup %s already exists and is frozen: `echo 0 > %s/cgroup.freeze` thaws it", c.dir, c.dir))
+		return errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("cgroup %s already exists and is frozen (container's cgroup unexpectedly frozen): `echo 0 > %s/cgroup.freeze` thaws it", c.dir, c.dir))
 	}
 	return nil
 }
