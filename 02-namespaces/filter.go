@@ -130,7 +130,7 @@ func (f *filter) sendListener(ctx context.Context, pid, fd int, state *specs.Sta
 	}
 	defer unix.Close(socket)
 	if err := unix.Connect(socket, &unix.SockaddrUnix{Name: path}); err != nil {
-		return fmt.Errorf("linux.seccomp.listenerPath: %w", &os.PathError{Op: "connect", Path: path, Err: err})
+		return fmt.Errorf("linux.seccomp.listenerPath: failed to connect with seccomp agent: %w", &os.PathError{Op: "connect", Path: path, Err: err})
 	}
 	chapter.Call(ctx, "whoever has the listener decides about the calls that the filter leaves open", "sendmsg(%d, {SCM_RIGHTS, cmsg_data=[%d]}, MSG_NOSIGNAL)", socket, listener)
 	if err := unix.Sendmsg(socket, text, unix.UnixRights(listener), nil, unix.MSG_NOSIGNAL); err != nil {

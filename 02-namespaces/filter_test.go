@@ -239,7 +239,7 @@ func TestAListenerDecides(t *testing.T) {
 	}
 
 	p.ListenerPath = filepath.Join(t.TempDir(), "nobody")
-	if _, err := Create(t.Context(), filtered(t, true, p, unix.SYS_SYNC), Options{}); err == nil || !strings.Contains(err.Error(), "linux.seccomp.listenerPath: connect "+p.ListenerPath) {
+	if _, err := Create(t.Context(), filtered(t, true, p, unix.SYS_SYNC), Options{}); err == nil || !strings.Contains(err.Error(), "linux.seccomp.listenerPath: failed to connect with seccomp agent: connect "+p.ListenerPath) {
 		t.Errorf("without a listener: %v", err)
 	}
 }

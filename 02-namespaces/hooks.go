@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // RunHooks runs hooks one after the other, each with the state on its standard
@@ -69,6 +70,12 @@ func createHooks(p *initProcess) error {
 	}
 	if p.Hooks == nil || p.State == nil {
 		return nil
+	}
+	if len(p.Hooks.CreateContainer) > 0 {
+		// Where they look for the root that is not / yet, as in every runtime.
+		if err := unix.Fchdir(p.root); err != nil {
+			return os.NewSyscallError("fchdir", err)
+		}
 	}
 	return RunHooks(p.ctx, "createContainer", p.Hooks.CreateContainer, p.state(specs.StateCreating))
 }

@@ -3,7 +3,10 @@
 package namespaces
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -46,6 +49,9 @@ func changeRoot(p *initProcess) error {
 // namespace: only who may not move or unmount it is kept inside (no
 // CAP_SYS_ADMIN). It is the way on a ramdisk, whose root cannot be pivoted.
 func moveRoot(p *initProcess) error {
+	if err := leaveKernelFilesystems(p); err != nil {
+		return err
+	}
 	chapter.Call(p.ctx, "the new root over the old one, which a ramdisk cannot let go of", "mount(\".\", \"/\", NULL, MS_MOVE, NULL)")
 	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
 		return &os.PathError{Op: "mount MS_MOVE", Path: p.Root.Path, Err: err}
@@ -55,6 +61,36 @@ func moveRoot(p *initProcess) error {
 		return os.NewSyscallError("chroot", err)
 	}
 	return os.NewSyscallError("chdir", unix.Chdir("/"))
+}
+
+// leaveKernelFilesystems unmounts each proc and sysfs outside of the new root.
+// They would stay below it, out of reach and without masks; and whoever has an
+// unmasked one in his mount namespace may mount another in a user namespace of
+// his own (mount_too_revealing in the kernel's fs/namespace.c).
+func leaveKernelFilesystems(p *initProcess) error {
+	root, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.root))
+	if err != nil {
+		return err
+	}
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for _, line := range slices.Backward(slices.Collect(strings.Lines(string(table)))) {
+		mount, filesystem, _ := strings.Cut(line, " - ")
+		where := unescape.Replace(strings.Fields(mount)[4])
+		kind, _, _ := strings.Cut(filesystem, " ")
+		if kind != "proc" && kind != "sysfs" || where == root || strings.HasPrefix(where, root+"/") {
+			continue
+		}
+		chapter.Call(p.ctx, "it has no masks, and would stay behind the new root", "umount2(%q, MNT_DETACH)", where)
+		// EINVAL and ENOENT: it went with one that it was mounted on.
+		if err := unix.Unmount(where, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+			return &os.PathError{Op: "umount2", Path: where, Err: err}
+		}
+	}
+	return nil
 }
 
 // sealRoot makes the root read-only, as root.readonly asks, and gives it the

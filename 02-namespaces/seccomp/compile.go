@@ -143,7 +143,7 @@ func (r *rules) add(field string, s specs.LinuxSyscall) error {
 	}
 	if ret == retUserNotif {
 		if slices.Contains(s.Names, "write") {
-			return fmt.Errorf("%s: SCMP_ACT_NOTIFY for write: the process hands over its listener by write(2), before anybody can decide about it", field)
+			return fmt.Errorf("%s: SCMP_ACT_NOTIFY cannot be used for the write syscall: the process hands over its listener by write(2), before anybody can decide about it", field)
 		}
 		r.notifies = true
 	}

@@ -195,7 +195,7 @@ func TestErrorsNameTheField(t *testing.T) {
 		{`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":6,"value":1,"op":"SCMP_CMP_EQ"}]}]}`, `linux.seccomp.syscalls[0].args[0].index: 6: a system call has 6 arguments`},
 		{`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"=="}]}]}`, `linux.seccomp.syscalls[0].args[0].op: "==": want one of`},
 		{`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}`, `linux.seccomp.listenerPath: missing`},
-		{`{"defaultAction":"SCMP_ACT_ERRNO","listenerPath":"/x","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}`, `linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY for write`},
+		{`{"defaultAction":"SCMP_ACT_ERRNO","listenerPath":"/x","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}`, `linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY cannot be used for the write syscall`},
 	} {
 		var p specs.LinuxSeccomp
 		if err := json.Unmarshal([]byte(c.profile), &p); err != nil {
