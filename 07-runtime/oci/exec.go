@@ -118,7 +118,9 @@ func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec,
 		if err != nil {
 			return nil, err
 		}
-		o.Spawn = g.Spawn
+		if err := enterCgroup(ctx, g, &o); err != nil {
+			return nil, err
+		}
 	}
 	if a := spec.Process.ExecCPUAffinity; a != nil && a.Initial != "" {
 		// Of all threads: one that is made later, for the process, inherits it from any.

@@ -136,7 +136,7 @@ func (g *global) main(args []string) error {
 			return c.run(ctx, g, fs.Args()[1:])
 		}
 	}
-	return fmt.Errorf("there is no command %q: see %s help", fs.Arg(0), name)
+	return fmt.Errorf("No help topic for '%s': see %s help", fs.Arg(0), name) //nolint:staticcheck // runc's words
 }
 
 // defaultRoot is where the state is kept until the machine ends; an ordinary

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	namespaces "drydock.example/02-namespaces"
+	cgroups "drydock.example/03-cgroups"
 	"drydock.example/07-runtime/oci"
 )
 
@@ -35,6 +36,7 @@ func spec(_ context.Context, _ *global, args []string) error {
 			return err
 		}
 	}
+	addCgroups(s, *rootless)
 	b, err := json.MarshalIndent(s, "", "\t")
 	if err != nil {
 		return err
@@ -48,6 +50,17 @@ func spec(_ context.Context, _ *global, args []string) error {
 	}
 	_, err = f.Write(append(b, '\n'))
 	return errors.Join(err, f.Close())
+}
+
+// addCgroups shows a container its cgroup, read-only. On v1 it gets no cgroup
+// namespace: most programs that look there take /proc/self/cgroup for a path.
+func addCgroups(s *specs.Spec, rootless bool) {
+	if mode, err := cgroups.Detect(); err != nil || mode != cgroups.V2 {
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.CgroupNamespace })
+	}
+	if !rootless { // whose /sys is the host's, cgroups included
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}})
+	}
 }
 
 // ownUser makes a config one that an ordinary user can run: with the host's
