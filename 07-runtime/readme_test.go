@@ -67,3 +67,5 @@ func leave(t *testing.T) {
 		}
 	}
 }
+
+func TestExercises(t *testing.T) { lesson.Exercises(t, "exercises") }
