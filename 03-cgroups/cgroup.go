@@ -65,7 +65,7 @@ func locate(path string) (*Cgroup, error) {
 //
 // Errors: InvalidArgument (a path with "..", a limit that makes no sense, or
 // that the kernel refused, in its own words), AlreadyExists (processes are in
-// it; an empty one is taken over), FailedPrecondition (a controller is missing,
+// it; an empty one is taken over, with the limits that it has), FailedPrecondition (a controller is missing,
 // or the parent has processes of its own on v2), PermissionDenied.
 func Create(ctx context.Context, path string, r *specs.LinuxResources) (_ *Cgroup, err error) {
 	if err := check(r); err != nil {

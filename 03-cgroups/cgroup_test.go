@@ -144,16 +144,31 @@ func TestALimitBelowWhatAStartNeedsComesAfterIt(t *testing.T) {
 }
 
 func TestCPUQuotaThrottles(t *testing.T) {
+	const most, usual = 262144, 1024 // CPU shares
 	hosttest.Require(t, hosttest.Root)
-	c := create(t, "cpu", &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(5000)), Period: ptr(uint64(20000)), Shares: ptr(uint64(512))}})
+	shares := func(n uint64) *specs.LinuxResources { return &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &n}} }
+	r := shares(most)
+	r.CPU.Quota, r.CPU.Period = ptr(int64(5000)), ptr(uint64(20000))
+	c := create(t, "cpu", r)
+	// Who gets less than his quota, as on a busy machine, is never throttled.
+	parent, err := cgroups.Load(hosttest.Cgroup())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Set(t.Context(), shares(most)); err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Set(context.Background(), shares(usual))
 	began := time.Now()
 	p := start(t, c, "spin")
 	var stats cgroups.Stats
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
 	for stats.CPU.Throttled < 5 {
+		<-tick.C
 		if time.Since(began) > 10*time.Second {
 			t.Fatalf("after 10s: %+v", stats.CPU)
 		}
-		var err error
 		if stats, err = c.Stats(); err != nil {
 			t.Fatal(err)
 		}

@@ -70,6 +70,8 @@ func checkMemory(m *specs.LinuxMemory) error {
 		return invalid("memory+swap limit %d: give bytes, or -1 for as much swap as there is", swap)
 	case limit > 0 && swap > 0 && swap < limit:
 		return invalid("memory+swap limit %d is below the memory limit %d: it counts both together, so give at least as much", swap, limit)
+	case limit == -1 && swap > 0:
+		return invalid("memory+swap limit %d without a memory limit: it counts both together, so give one of memory too, or -1 for no limit of both", swap)
 	case m.Swappiness != nil && *m.Swappiness > 100:
 		return invalid("swappiness %d: give 0 to 100", *m.Swappiness)
 	}

@@ -123,6 +123,19 @@ func Mkdir(ctx context.Context, dir, why string) error {
 	return nil
 }
 
+// Rebuild calls build, which makes a cgroup after its missing parents, and calls
+// it again when a parent was gone at its next step: with the last container that
+// another process ends goes their parent, while a new one begins.
+func Rebuild(ctx context.Context, build func() error) (err error) {
+	const attempts = 100 // each but the last one lost a race of microseconds
+	for range attempts {
+		if err = build(); !errdefs.IsNotFound(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
 // Rmdir removes one cgroup, which the kernel allows when neither a process nor
 // a child is in it (EBUSY). A cgroup that is gone already is no error.
 func Rmdir(ctx context.Context, dir, why string) error {

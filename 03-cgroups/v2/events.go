@@ -89,6 +89,8 @@ func (c *Cgroup) Kill(ctx context.Context) error {
 	if err := c.Freeze(ctx); err != nil {
 		return err
 	}
+	// Whatever happens below, nobody is left frozen.
+	defer func() { _ = c.Thaw(context.WithoutCancel(ctx)) }()
 	pids, err := c.Procs()
 	if err != nil {
 		return err
@@ -99,7 +101,7 @@ func (c *Cgroup) Kill(ctx context.Context) error {
 			return fmt.Errorf("kill %d in %s: %w", pid, c.dir, err)
 		}
 	}
-	return c.Thaw(ctx)
+	return nil
 }
 
 // Empty returns when no process is left in the cgroup and below it, or with an

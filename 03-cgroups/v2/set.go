@@ -4,6 +4,7 @@ package v2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -16,6 +17,7 @@ import (
 	"drydock.example/03-cgroups/cgroupfs"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Set writes the limits that r gives and leaves the others as they are. The
@@ -180,6 +182,18 @@ func (c *Cgroup) setCPU(ctx context.Context, r *specs.LinuxResources) error {
 			return err
 		}
 	}
+	setBurst := func() error {
+		if cpu.Burst == nil {
+			return nil
+		}
+		return c.write(ctx, "cpu.max.burst", strconv.FormatUint(*cpu.Burst, 10), "unused quota that it may save up")
+	}
+	// The burst may never be above the quota. On the way down it goes first; up, it
+	// is refused until the quota has made room.
+	burst := setBurst()
+	if burst != nil && !errors.Is(burst, unix.EINVAL) {
+		return burst
+	}
 	if max, err := c.cpuMax(cpu); err != nil {
 		return err
 	} else if max != "" {
@@ -187,8 +201,8 @@ func (c *Cgroup) setCPU(ctx context.Context, r *specs.LinuxResources) error {
 			return err
 		}
 	}
-	if cpu.Burst != nil {
-		if err := c.write(ctx, "cpu.max.burst", strconv.FormatUint(*cpu.Burst, 10), "unused quota that it may save up"); err != nil {
+	if burst != nil {
+		if err := setBurst(); err != nil {
 			return err
 		}
 	}

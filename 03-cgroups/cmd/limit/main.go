@@ -31,6 +31,7 @@ import (
 	"drydock.example/01-chroot/explain"
 	namespaces "drydock.example/02-namespaces"
 	cgroups "drydock.example/03-cgroups"
+	"github.com/containerd/errdefs"
 	"github.com/docker/go-units"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -182,6 +183,9 @@ func run(ctx context.Context, o options, args []string) (status int, err error) 
 	}
 	defer remove()
 	cgroup, err := cgroups.Create(ctx, path, r)
+	if errdefs.IsPermissionDenied(err) {
+		err = fmt.Errorf("%w: an ordinary user needs a part of the cgroup tree that root has given him (drydock doctor says which you have): run limit as root, or where systemd is: systemd-run --user --scope -p Delegate=yes limit …", err)
+	}
 	if err != nil {
 		return 125, err
 	}

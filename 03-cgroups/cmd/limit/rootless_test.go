@@ -78,6 +78,12 @@ func TestAnOrdinaryUsersLimit(t *testing.T) {
 		}
 		return out.String(), cmd.ProcessState.ExitCode()
 	}
+	cmd := exec.Command("/proc/self/exe", "true")
+	cmd.Env = append(os.Environ(), limited+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hosttest.Ordinary, Gid: hosttest.Ordinary}}
+	if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), "permission denied: an ordinary user needs a part of the cgroup tree") {
+		t.Errorf("outside of any part that is his: %v, %s", err, out)
+	}
 	for _, test := range []struct {
 		args   []string
 		want   string
