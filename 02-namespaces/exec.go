@@ -56,7 +56,7 @@ func Exec(ctx context.Context, target *os.File, process *specs.Process, opt Opti
 			p.joined = append(p.joined, k)
 		}
 	}
-	s := &setup{Process: withFileLimit(process, pid), Bound: opt.Bound, Files: len(opt.Files), Keyring: opt.Keyring}
+	s := &setup{Process: withFileLimit(process, pid), Bound: opt.Bound, Files: len(opt.Files), Enters: opt.Enter != nil, Keyring: opt.Keyring}
 	s.Seccomp = newFilter(opt.Seccomp)
 	return launch(ctx, p, s, opt)
 }

@@ -30,6 +30,11 @@ func spawn(ctx context.Context, p plan, files []*os.File, env []string, opt Opti
 		}
 		return err
 	}
+	if opt.Spawn == nil && !opt.Bound && len(p.unshared) == 0 && (p.forks() || len(p.join) == 0) {
+		// Nothing is done to the thread, and nobody waits for its end: any will do.
+		err = start(nil)
+		return proc, err
+	}
 	err = onOwnThread(ended, func() error {
 		if err := unshareTime(ctx, p); err != nil {
 			return err

@@ -24,6 +24,7 @@ import (
 type candidates struct {
 	b        *testing.B
 	dir      string
+	state    string // of all runtimes, on a tmpfs as where they have it by default
 	programs map[string]string
 	times    map[string][]time.Duration
 }
@@ -34,6 +35,11 @@ func newCandidates(b *testing.B) *candidates {
 	hosttest.Require(b, hosttest.Root)
 	hideSecondHierarchy(b)
 	c := &candidates{b: b, dir: b.TempDir(), times: map[string][]time.Duration{}}
+	var err error
+	if c.state, err = os.MkdirTemp("/run", "bench"); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(c.state) })
 	bundletest.Rootfs(b, filepath.Join(c.dir, "rootfs"))
 	c.programs = map[string]string{runtimeNames[0]: bundletest.Build(b, "cmd/drydock-runtime")}
 	for _, name := range runtimeNames[1:] {
@@ -52,7 +58,7 @@ func (c *candidates) write(cgroup string, args ...string) {
 }
 
 func (c *candidates) command(name string, args ...string) *exec.Cmd {
-	return exec.Command(c.programs[name], append([]string{"--root", filepath.Join(c.dir, name)}, args...)...)
+	return exec.Command(c.programs[name], append([]string{"--root", filepath.Join(c.state, name)}, args...)...)
 }
 
 // time runs a command of each candidate in turn.

@@ -179,13 +179,10 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot,
 		Started: func() error { return c.started(ctx) },
 	}
-	switch dir, err := birthplace(cgroup); {
-	case err != nil:
-		return nil, err
-	case dir:
-		o.Spawn = cgroup.Spawn
-	case cgroup != nil:
-		o.Enter = func(pid int) error { return cgroup.Enter(ctx, pid) }
+	if cgroup != nil {
+		if err := enterCgroup(ctx, cgroup, &o); err != nil {
+			return nil, err
+		}
 	}
 	o.Born = func(pid int) (err error) {
 		if c.Unit != nil {
@@ -237,19 +234,21 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 	return p, nil
 }
 
-// birthplace reports whether a process can be born in the cgroup at no cost, as
-// on cgroup v2. On v1 it takes a grace period of RCU, some milliseconds, to get a
-// process into one, and it is faster to have it prepare itself meanwhile: it
-// executes nothing of the container's before it is there.
-func birthplace(cgroup *cgroups.Cgroup) (bool, error) {
-	if cgroup == nil {
-		return false, nil
-	}
+// enterCgroup has a process get into the cgroup: on v2 it is born there, at no
+// cost. On v1 that takes a grace period of RCU, some milliseconds, in which the
+// process had better prepare itself: it executes nothing of the container's
+// before it is there.
+func enterCgroup(ctx context.Context, cgroup *cgroups.Cgroup, o *namespaces.Options) error {
 	dir, err := cgroup.Dir()
-	if err != nil || dir == nil {
-		return false, err
+	switch {
+	case err != nil:
+		return err
+	case dir == nil:
+		o.Enter = func(pid int) error { return cgroup.Enter(ctx, pid) }
+		return nil
 	}
-	return true, dir.Close()
+	o.Spawn = cgroup.Spawn
+	return dir.Close()
 }
 
 // handedOver returns the caller's descriptors that the program gets, and adds
