@@ -166,6 +166,14 @@ func (n *Network) switchOn(ctx context.Context, host, inside *netlink.Handle, ns
 	if err := awaitUp(ctx, inside, netns.NsHandle(ns.Fd()), index); err != nil {
 		return err
 	}
+	if n.Subnet6.IsValid() {
+		if err := awaitAddress(ctx, inside, netns.NsHandle(ns.Fd()), ep.Address6.Addr()); err != nil {
+			return err
+		}
+		if err := awaitAddress(ctx, host, netns.None(), n.Gateway6); err != nil {
+			return err
+		}
+	}
 	// The bridge too: it has no carrier until it has a port that has one.
 	for _, index := range []int{veth.Attrs().Index, bridge.Attrs().Index} {
 		if err := awaitUp(ctx, host, netns.None(), index); err != nil {

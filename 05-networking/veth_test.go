@@ -232,13 +232,15 @@ func TestExplainShowsTheCable(t *testing.T) {
 func TestFirstPacketArrives(t *testing.T) {
 	l := newLab(t)
 	for range 5 {
-		n := testNetwork(0)
+		n := dualStack(testNetwork(0))
 		must(t, n.Create(background))
 		ns, ep := newNamespace(t), endpoint(t, n, 2, "18080:80")
-		l.serve(ns, "tcp", ":80")
+		l.serve(ns, "tcp", "[::]:80")
 		must(t, n.Connect(background, ns, ep))
-		if _, err := l.ask(nil, "tcp", "127.0.0.1:18080", 900*time.Millisecond); err != nil {
-			t.Error(err)
+		for _, host := range []string{hostAddress6, "127.0.0.1"} {
+			if _, err := l.ask(nil, "tcp", at(host, "18080"), 900*time.Millisecond); err != nil {
+				t.Error(err)
+			}
 		}
 		must(t, n.Disconnect(background, ep))
 		must(t, n.Delete(background))
