@@ -173,7 +173,7 @@ func (b *builder) symlink(ctx context.Context, path, target, why string) error {
 	return b.root.Symlink(target, path[1:])
 }
 
-func (b *builder) copy(ctx context.Context, path, why string) error {
+func (b *builder) copy(ctx context.Context, path, why string) (err error) {
 	if b.done[path] {
 		return nil
 	}
@@ -204,9 +204,14 @@ func (b *builder) copy(ctx context.Context, path, why string) error {
 	if err != nil {
 		return err
 	}
-	defer to.Close()
+	defer func() {
+		to.Close()
+		if err != nil {
+			err = errors.Join(err, b.root.Remove(temporary))
+		}
+	}()
 	if _, err := io.Copy(to, from); err != nil {
-		return errors.Join(fmt.Errorf("copy %s: %w", path, err), b.root.Remove(temporary))
+		return fmt.Errorf("copy %s: %w", path, err)
 	}
 	// After the last write: a program with another owner's set-user-ID bit
 	// becomes one of ours without it.

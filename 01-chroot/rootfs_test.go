@@ -159,3 +159,20 @@ func TestBuildStopsWhenItIsCancelled(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestACopyThatFailsLeavesNoHalfFile(t *testing.T) {
+	root, source := t.TempDir(), t.TempDir()+"/file"
+	if err := os.WriteFile(source, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// A directory stands where the file shall be: the last step fails.
+	if err := os.MkdirAll(root+source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Copy(t.Context(), root, File{Path: source}); err == nil {
+		t.Error("no error")
+	}
+	if left, _ := filepath.Glob(root + source + ".*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}

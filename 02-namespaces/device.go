@@ -83,7 +83,7 @@ func makeDevice(p *initProcess, d specs.LinuxDevice) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		// In a user namespace nobody may make devices: the host's own serves as well.
-		tree, err := cloneTree(p.ctx, d.Path, false)
+		tree, err := cloneDevice(p, d.Path, d.Type, kind, number)
 		if err != nil {
 			return err
 		}
@@ -112,4 +112,23 @@ func makeDevice(p *initProcess, d specs.LinuxDevice) error {
 		gid = int(*d.GID)
 	}
 	return os.NewSyscallError("fchownat", unix.Fchownat(parent, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// cloneDevice returns a mount of the host's device at path, which must be the
+// one of this kind (S_IFCHR …, letter for messages) and number.
+func cloneDevice(p *initProcess, path, letter string, kind uint32, number uint64) (int, error) {
+	tree, err := cloneTree(p.ctx, path, false)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(tree, &st)
+	if err == nil && (st.Mode&unix.S_IFMT != kind || st.Rdev != number) {
+		err = fmt.Errorf("the host's %s is not the device %s %d:%d", path, letter, unix.Major(number), unix.Minor(number))
+	}
+	if err != nil {
+		unix.Close(tree)
+		return -1, err
+	}
+	return tree, nil
 }

@@ -36,7 +36,7 @@ func RunHooks(ctx context.Context, name string, hooks []specs.Hook, state specs.
 func runHook(ctx context.Context, h specs.Hook, input []byte) error {
 	if h.Timeout != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(*h.Timeout)*time.Second, fmt.Errorf("ended after its timeout of %d s", *h.Timeout))
 		defer cancel()
 	}
 	var output bytes.Buffer
@@ -51,7 +51,7 @@ func runHook(ctx context.Context, h specs.Hook, input []byte) error {
 	chapter.Call(ctx, "a hook of the container's config", "execve(%q, %q)", h.Path, cmd.Args)
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("ended after its timeout of %d s", *h.Timeout)
+			return context.Cause(ctx)
 		}
 		return fmt.Errorf("%w (it printed: %q)", err, output.String())
 	}

@@ -321,32 +321,14 @@ func mask(p *initProcess, path string, target int) error {
 			attr: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, text: []string{"MOUNT_ATTR_RDONLY"}, data: []string{"nr_blocks=1", "nr_inodes=1"},
 		})
 	} else {
-		tree, err = cloneNull(p)
+		// The host's: one that lies in the root could be anything, as a link to a file that is to be covered (CVE-2025-31133).
+		tree, err = cloneDevice(p, os.DevNull, "c", unix.S_IFCHR, unix.Mkdev(1, 3))
 	}
 	if err != nil {
 		return err
 	}
 	defer unix.Close(tree)
 	return attach(p, tree, target, path+" is covered")
-}
-
-// cloneNull returns a mount of the host's /dev/null: one that lies in the root
-// could be anything, as a link to a file that is to be covered (CVE-2025-31133).
-func cloneNull(p *initProcess) (int, error) {
-	tree, err := cloneTree(p.ctx, os.DevNull, false)
-	if err != nil {
-		return -1, err
-	}
-	var st unix.Stat_t
-	err = unix.Fstat(tree, &st)
-	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3)) {
-		err = fmt.Errorf("the host's %s is not the device 1:3", os.DevNull)
-	}
-	if err != nil {
-		unix.Close(tree)
-		return -1, err
-	}
-	return tree, nil
 }
 
 // readonlyPaths makes paths of the new root read-only by mounting them over themselves.
