@@ -154,21 +154,6 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 		err = errors.Join(err, c.RDT.leave(undo), c.stopUnit(undo), c.unmount(undo))
 		os.RemoveAll(c.dir)
 	}()
-	// Each step is written down before it is taken, or what it made would be
-	// nobody's when this process is killed right after it.
-	if err := c.save(); err != nil {
-		return nil, err
-	}
-	if c.Unit == nil {
-		cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
-	}
-	switch {
-	case c.Unit != nil: // it cannot be without a process
-	case err == nil:
-		c.CgroupMade = true
-	case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
-		return nil, err
-	}
 	if opt.NotifySocket != "" {
 		if err := c.makeNotify(spec); err != nil {
 			return nil, err
@@ -179,12 +164,46 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot,
 		Started: func() error { return c.started(ctx) },
 	}
-	if cgroup != nil {
-		if err := enterCgroup(ctx, cgroup, &o); err != nil {
+	mode, err := cgroups.Detect()
+	if err != nil {
+		return nil, err
+	}
+	makeCgroup := func() error {
+		made, err := cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
+		switch {
+		case err == nil:
+			cgroup, c.CgroupMade = made, true
+			return c.save()
+		case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
+			return err
+		}
+		return nil
+	}
+	// Each step is written down before it is taken, or what it made would be
+	// nobody's when this process is killed right after it. The process itself
+	// ends with this one until it is ready.
+	switch {
+	case c.Unit != nil: // a unit cannot be without a process
+	case mode == cgroups.V2:
+		if err := errors.Join(c.save(), makeCgroup()); err != nil {
 			return nil, err
+		}
+		if cgroup != nil {
+			o.Spawn = cgroup.Spawn
+		}
+	default:
+		// See enterCgroup: the cgroup itself is made in that time too.
+		o.Enter = func(pid int) error {
+			if err := makeCgroup(); err != nil || cgroup == nil {
+				return err
+			}
+			return cgroup.Enter(ctx, pid)
 		}
 	}
 	o.Born = func(pid int) (err error) {
+		if err := errors.Join(c.save(), writeFile(filepath.Join(c.dir, ConfigFile), config)); err != nil {
+			return err
+		}
 		if c.Unit != nil {
 			if cgroup, err = c.startUnit(ctx, spec, pid); err != nil {
 				return err
@@ -195,10 +214,8 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 				return err
 			}
 		}
-		// Written while the process starts, so that nobody waits for it. Until now
-		// it would have ended with this process, and left an empty cgroup.
-		if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
-			return err
+		if c.Unit == nil && c.RDT == nil {
+			return nil
 		}
 		return c.save()
 	}

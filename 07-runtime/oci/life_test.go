@@ -415,7 +415,7 @@ func TestErrorsInTheLog(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	b := newBundle(t, "sleep")
 	b.refuses(`"create" requires exactly 1 argument(s)`, "create")
-	b.refuses(`there is no command "fly"`, "fly")
+	b.refuses("No help topic for 'fly'", "fly")
 	b.refuses("flag provided but not defined: -wings", "create", "--wings", b.id)
 	b.refuses("invalid log-format", "--log-format", "xml", "list")
 	b.refuses(`unknown signal "FLY"`, "kill", b.id, "FLY")
