@@ -17,21 +17,7 @@ var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, sys
 // status for the shell, the program's own or 128 and the signal that killed
 // it; where the program did not start, that of [ExitStatus] and the reason.
 func (p *Process) Foreground(ctx context.Context) (int, error) {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded...)
-	passed := make(chan struct{})
-	go func() {
-		defer close(passed)
-		for s := range signals {
-			_ = p.Signal(s) // it may have ended meanwhile
-		}
-	}()
-	defer func() {
-		signal.Stop(signals)
-		close(signals)
-		<-passed
-	}()
-
+	defer forward(p.Signal)()
 	if err := p.Start(ctx); err != nil {
 		_, _ = p.Wait()
 		return ExitStatus(err), err
@@ -40,8 +26,31 @@ func (p *Process) Foreground(ctx context.Context) (int, error) {
 	if err != nil {
 		return ExitStatus(err), err
 	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
+	return shellStatus(state), nil
+}
+
+// forward passes the signals that this process gets on to another, until stop.
+func forward(to func(os.Signal) error) (stop func()) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded...)
+	passed := make(chan struct{})
+	go func() {
+		defer close(passed)
+		for s := range signals {
+			_ = to(s) // it may have ended meanwhile
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-passed
 	}
-	return state.ExitCode(), nil
+}
+
+// shellStatus is how a shell tells of a process's end in one number.
+func shellStatus(state *os.ProcessState) int {
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return state.ExitCode()
 }

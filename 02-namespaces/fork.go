@@ -38,6 +38,7 @@ type fork struct {
 	cgroup  *os.File            // cgroup v2 directory in which it is born, or nil
 	mapIDs  func(pid int) error // writes the mappings of its new user namespace; nil: there are none
 	root    bool                // it becomes user 0 of its user namespace, or execve would take its capabilities
+	bound   bool                // it dies with the thread that calls start
 	program *os.File            // executed by its descriptor: its path means nothing in another mount namespace
 	argv    []string
 	env     []string
@@ -148,8 +149,9 @@ type child struct {
 	once          bool // no namespaces are entered: there is one process only
 	setns         []namespaceFile
 	first, second cloneArgs
-	root          bool
-	files         []int // none is below len(files)
+	root, bound   bool
+	parent        uintptr // its creator, while that lives
+	files         []int   // none is below len(files)
 	program       int
 	argv, env     []*byte
 	empty         *byte
@@ -176,15 +178,16 @@ const (
 	stageGate
 	stageGroup
 	stageUser
+	stageBound
 	stageDup
 	stageExec
 )
 
-var stages = [...]string{"", "prctl(PR_SET_DUMPABLE)", "setns", "clone3", "read", "setresgid(0)", "setresuid(0)", "dup3", "execveat"}
+var stages = [...]string{"", "prctl(PR_SET_DUMPABLE)", "setns", "clone3", "read", "setresgid(0)", "setresuid(0)", "prctl(PR_SET_PDEATHSIG)", "dup3", "execveat"}
 
 // child prepares all that the child needs, as it can prepare nothing itself.
 func (f *fork) child() (c *child, err error) {
-	c = &child{once: len(f.setns) == 0, root: f.root, reports: -1, report: -1, admit: -1, gate: -1, empty: new(byte)}
+	c = &child{once: len(f.setns) == 0, root: f.root, bound: f.bound, parent: uintptr(os.Getpid()), reports: -1, report: -1, admit: -1, gate: -1, empty: new(byte)}
 	defer func() {
 		if err != nil {
 			c.close()
@@ -295,6 +298,7 @@ func (c *child) hear() (report, error) {
 //go:nocheckptr
 func (c *child) fork() (pid uintptr, errno syscall.Errno) {
 	var i int
+	var n uintptr
 	beforeFork()
 	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.first)), unsafe.Sizeof(c.first), 0, 0, 0, 0)
 	if pid != 0 || errno != 0 {
@@ -327,8 +331,13 @@ func (c *child) fork() (pid uintptr, errno syscall.Errno) {
 	}
 	if c.gate >= 0 {
 		c.said.stage = stageGate
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_READ, uintptr(c.gate), uintptr(unsafe.Pointer(&c.said.value)), 1, 0, 0, 0); errno != 0 {
+		// The copy of the other end: with it, nobody would hear of the creator's death.
+		syscall.RawSyscall6(unix.SYS_CLOSE, uintptr(c.admit), 0, 0, 0, 0, 0)
+		if n, _, errno = syscall.RawSyscall6(unix.SYS_READ, uintptr(c.gate), uintptr(unsafe.Pointer(&c.said.value)), 1, 0, 0, 0); errno != 0 {
 			goto failed
+		}
+		if n == 0 {
+			goto leave
 		}
 	}
 	if c.root {
@@ -339,6 +348,16 @@ func (c *child) fork() (pid uintptr, errno syscall.Errno) {
 		c.said.stage = stageUser
 		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETRESUID, 0, 0, 0, 0, 0, 0); errno != 0 {
 			goto failed
+		}
+	}
+	if c.bound {
+		// After the change of user, which would clear it. A creator that has died before is another parent now.
+		c.said.stage = stageBound
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); errno != 0 {
+			goto failed
+		}
+		if n, _, _ = syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); n != c.parent {
+			goto leave
 		}
 	}
 	c.said.stage = stageDup
@@ -354,6 +373,7 @@ failed:
 	c.said.value = uint32(errno)
 tell:
 	syscall.RawSyscall6(unix.SYS_WRITE, uintptr(c.report), uintptr(unsafe.Pointer(&c.said)), unsafe.Sizeof(c.said), 0, 0, 0)
+leave:
 	for {
 		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 0, 0, 0, 0, 0, 0)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,38 +100,68 @@ func runIDMap(ctx context.Context, program string, pid int, m []specs.LinuxIDMap
 // are users 1 to N inside; else there is only root. Mount options with ids that
 // do not exist inside are taken out.
 func OwnUserNamespace(spec *specs.Spec) error {
+	uids, gids, err := ownIDs()
+	if err != nil {
+		return err
+	}
+	spec.Linux.UIDMappings, spec.Linux.GIDMappings = uids, gids
+	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	dropGroups(spec.Mounts, gids)
+	return nil
+}
+
+// ownIDs returns the ids of a user namespace whose root is the calling user.
+func ownIDs() (uids, gids []specs.LinuxIDMapping, err error) {
 	euid, egid := os.Geteuid(), os.Getegid()
-	uids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(euid), Size: 1}}
-	gids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(egid), Size: 1}}
+	uids = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(euid), Size: 1}}
+	gids = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(egid), Size: 1}}
 	_, noUID := exec.LookPath("newuidmap")
 	_, noGID := exec.LookPath("newgidmap")
 	if euid == 0 || noUID == nil && noGID == nil {
 		subUIDs, err := subordinate("/etc/subuid", euid)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		subGIDs, err := subordinate("/etc/subgid", euid)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		// With users and without groups, or the other way round, half of chown would fail.
 		if len(subUIDs) > 0 && len(subGIDs) > 0 {
 			uids, gids = append(uids, subUIDs...), append(gids, subGIDs...)
 		}
 	}
-	spec.Linux.UIDMappings, spec.Linux.GIDMappings = uids, gids
-	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-	for i, m := range spec.Mounts {
-		var options []string
-		for _, o := range m.Options {
-			if id, ok := strings.CutPrefix(o, "gid="); ok && !mapped(gids, id) {
-				continue
-			}
-			options = append(options, o)
-		}
-		spec.Mounts[i].Options = options
+	return uids, gids, nil
+}
+
+// OnlyMappedGroups takes the option gid= out of a spec's mounts where this
+// process's user namespace has no such group: the kernel refuses it there. It is
+// for containers that stay in the user namespace that [AsRoot] has made.
+func OnlyMappedGroups(spec *specs.Spec) error {
+	b, err := os.ReadFile("/proc/self/gid_map")
+	if err != nil {
+		return err
 	}
+	var gids []specs.LinuxIDMapping
+	for line := range strings.Lines(string(b)) {
+		var m specs.LinuxIDMapping
+		if _, err := fmt.Sscan(line, &m.ContainerID, &m.HostID, &m.Size); err != nil {
+			return fmt.Errorf("/proc/self/gid_map: %q: %w", line, err)
+		}
+		gids = append(gids, m)
+	}
+	dropGroups(spec.Mounts, gids)
 	return nil
+}
+
+// dropGroups takes out of mounts the groups that are not mapped.
+func dropGroups(mounts []specs.Mount, gids []specs.LinuxIDMapping) {
+	for i, m := range mounts {
+		mounts[i].Options = slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool {
+			id, ok := strings.CutPrefix(o, "gid=")
+			return ok && !mapped(gids, id)
+		})
+	}
 }
 
 func mapped(m []specs.LinuxIDMapping, id string) bool {
