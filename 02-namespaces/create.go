@@ -160,8 +160,8 @@ const envSocket = "DRYDOCK_INIT_FD"
 
 // Create starts a process in the namespaces that the spec lists and has it
 // prepare everything up to, and not including, execve(2) of spec.Process.Args.
-// spec.Root.Path must be absolute. An error names the step that failed; then
-// nothing is left.
+// spec.Root.Path must be absolute. An error names the step that failed, or is
+// the cause of ctx's end; then nothing is left.
 func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error) {
 	if err := check(spec); err != nil {
 		return nil, err
@@ -258,11 +258,22 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 	c.Pid = c.proc.Pid
 	// Closed here and not only by the defer: else the end of the process would not be read as an end.
 	theirs.Close()
+	stop := context.AfterFunc(ctx, func() { c.Kill() })
 	defer func() {
-		if err != nil {
-			narration.Close()
-			c.Kill()
-			c.Wait()
+		if !stop() && err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			return
+		}
+		narration.Close()
+		c.Kill()
+		state, _ := c.Wait()
+		switch {
+		case ctx.Err() != nil:
+			err = fmt.Errorf("create the process: %w", context.Cause(ctx))
+		case err == io.EOF:
+			err = fmt.Errorf("the container's process ended before it was ready: %v: a memory limit that its start does not fit in may do that, or a system call filter", state)
 		}
 	}()
 	if opt.Born != nil {
