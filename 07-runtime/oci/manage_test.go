@@ -219,6 +219,24 @@ func TestNoPivot(t *testing.T) {
 	}
 }
 
+// TestNoPivotLeavesNoProc: a procfs without masks that stayed below the new
+// root would let a user namespace mount one (mount_too_revealing).
+func TestNoPivotLeavesNoProc(t *testing.T) {
+	b := newBundle(t, "mount-proc")
+	for _, set := range []*[]string{&b.spec.Process.Capabilities.Bounding, &b.spec.Process.Capabilities.Effective, &b.spec.Process.Capabilities.Permitted} {
+		*set = append(*set, "CAP_SETFCAP") // or root may not be mapped
+	}
+	for _, pivot := range [][]string{{"run", b.id}, {"run", "--no-pivot", b.id}} {
+		if out := b.must(pivot...); out != "mount: operation not permitted\n" {
+			t.Errorf("%v: %q", pivot, out)
+		}
+	}
+	b.spec.Linux.MaskedPaths, b.spec.Linux.ReadonlyPaths = nil, nil
+	if out := b.must("run", b.id); out != "mount: <nil>\n" {
+		t.Errorf("where nothing is masked: %q", out)
+	}
+}
+
 // requireKeys skips the test on a kernel without CONFIG_KEYS.
 func requireKeys(t *testing.T) {
 	t.Helper()
