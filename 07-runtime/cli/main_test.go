@@ -77,7 +77,7 @@ type daemon struct {
 }
 
 // start returns when the daemon in dir answers; it is told to leave at the end.
-func start(dir string) (*daemon, error) {
+func start(dir string, flags ...string) (*daemon, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
@@ -97,8 +97,8 @@ func start(dir string) (*daemon, error) {
 		return nil, err
 	}
 	defer ready.Close()
-	d.process = exec.Command(filepath.Join(bin, "drydockd"),
-		"--root", filepath.Join(dir, "root"), "--state", state, "--cgroup-parent", hosttest.Cgroup())
+	flags = append(flags, "--root", filepath.Join(dir, "root"), "--state", state, "--cgroup-parent", hosttest.Cgroup())
+	d.process = exec.Command(filepath.Join(bin, "drydockd"), flags...)
 	d.process.Stderr = log
 	d.process.ExtraFiles = []*os.File{w}
 	d.process.Env = append(os.Environ(), "DRYDOCK_READY_FD=3")

@@ -36,6 +36,8 @@ type Options struct {
 	CgroupParent string
 	// Version is what Version and Info report.
 	Version string
+	// Registries says how registries are reached: mirrors, certificates.
+	Registries images.Registries
 	// Builtin images are installed once into a fresh store.
 	Builtin []Builtin
 }

@@ -157,13 +157,13 @@ func (e *Engine) RegistryLogin(ctx context.Context, auth registry.AuthConfig) er
 	if domain == "" || domain == "index.docker.io" { // Docker Hub's address of 2013
 		domain = "docker.io"
 	}
-	return images.Login(ctx, domain, images.ConnectOptions{Credentials: credentials(auth)})
+	return images.Login(ctx, domain, images.ConnectOptions{Credentials: credentials(auth), Registries: e.opt.Registries})
 }
 
 // ImagePull brings an image here. platform is "" for this machine's, or as in "linux/arm64"; auth
 // says as whom. progress is called one call at a time.
 func (e *Engine) ImagePull(ctx context.Context, ref, platform string, auth registry.AuthConfig, progress func(Progress)) error {
-	opt := images.PullOptions{Credentials: credentials(auth)}
+	opt := images.PullOptions{Credentials: credentials(auth), Registries: e.opt.Registries}
 	if platform != "" {
 		p, err := images.ParsePlatform(platform)
 		if err != nil {

@@ -311,3 +311,14 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 }
+
+func TestRegistriesThatMakeNoSense(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "registries.json"), []byte(`{"mirror": {}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openEngine(t.Context(), config{config: dir, root: t.TempDir(), state: t.TempDir(), runtime: "true"})
+	if want := `registries.json: json: unknown field "mirror"`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}

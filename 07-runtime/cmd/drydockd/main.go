@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	overlayfs "drydock.example/04-overlayfs"
+	images "drydock.example/06-images"
 	"drydock.example/07-runtime/api"
 	"drydock.example/07-runtime/builtin"
 	"drydock.example/07-runtime/engine"
@@ -40,6 +41,7 @@ var version = "dev"
 type config struct {
 	socket       string
 	root, state  string
+	config       string // directory of registries.json and certs.d
 	runtime      string
 	cgroupParent string
 	logFile      string
@@ -75,6 +77,7 @@ func parse(args []string) (config, error) {
 	flags.StringVar(&host, "H", "", "short for --host")
 	flags.StringVar(&cfg.root, "root", "/var/lib/drydock", "`DIR` of what survives a reboot: images, containers")
 	flags.StringVar(&cfg.state, "state", "/run/drydock", "`DIR` of what dies with the machine: sockets, bundles")
+	flags.StringVar(&cfg.config, "config", "/etc/drydock", "`DIR` of registries.json and certs.d, which say how registries are reached")
 	flags.StringVar(&cfg.runtime, "runtime", "", "OCI `RUNTIME` with runc's command line (default drydock-runtime)")
 	flags.StringVar(&cfg.cgroupParent, "cgroup-parent", "", "`CGROUP` below which containers' cgroups are made (default /drydock)")
 	flags.StringVar(&cfg.logFile, "log-file", "", "append the log to `FILE` instead of stderr")
@@ -98,7 +101,7 @@ func parse(args []string) (config, error) {
 	case cfg.idle < 0:
 		return cfg, fmt.Errorf("--idle %v: want a duration of 0 or more, as in 5m", cfg.idle)
 	}
-	for _, dir := range []*string{&cfg.root, &cfg.state} {
+	for _, dir := range []*string{&cfg.root, &cfg.state, &cfg.config} {
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return cfg, err
 		}
@@ -185,6 +188,10 @@ func run(cfg config, ready *starterPipe) (err error) {
 }
 
 func openEngine(ctx context.Context, cfg config) (*engine.Engine, error) {
+	registries, err := images.ReadRegistries(cfg.config)
+	if err != nil {
+		return nil, err
+	}
 	shim, err := sibling("drydock-shim")
 	if err != nil {
 		return nil, err
@@ -198,16 +205,17 @@ func openEngine(ctx context.Context, cfg config) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	var images []engine.Builtin
+	var first []engine.Builtin
 	for _, img := range builtin.Images() {
-		images = append(images, engine.Builtin{Name: img.Name, Config: img.Config, Layer: img.Layer})
+		first = append(first, engine.Builtin{Name: img.Name, Config: img.Config, Layer: img.Layer})
 	}
 	return engine.Open(ctx, engine.Options{
 		Root: cfg.root, State: cfg.state,
 		Runtime: runtime, Shim: shim,
 		CgroupParent: cfg.cgroupParent,
+		Registries:   registries,
 		Version:      version,
-		Builtin:      images,
+		Builtin:      first,
 	})
 }
 
