@@ -11,8 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"drydock.example/01-chroot/explain/stracetest"
 	"drydock.example/01-chroot/hosttest"
 	"drydock.example/01-chroot/lesson"
+	"drydock.example/07-runtime/bundletest"
 )
 
 func TestMain(m *testing.M) { os.Exit(hosttest.Run(m)) }
@@ -66,6 +68,15 @@ func leave(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+func TestWhatOthersAskTheKernel(t *testing.T) {
+	stracetest.Table(t, "README.md", func(t *testing.T, name string) []string {
+		if name == "drydock-runtime" {
+			name = bundletest.Build(t, "cmd/drydock-runtime")
+		}
+		return stracetest.Runtime(t, name, bundletest.Build(t, "bundletest/program"), "exit", "0")
+	})
 }
 
 func TestExercises(t *testing.T) { lesson.Exercises(t, "exercises") }
