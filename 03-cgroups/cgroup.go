@@ -119,7 +119,7 @@ func (c *Cgroup) wanted(r *specs.LinuxResources) ([]string, error) {
 	}
 	for _, name := range names {
 		if !slices.Contains(available, name) {
-			return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("this limit needs the %s controller on cgroup v2, which offers: %s", name, strings.Join(available, " ")))
+			return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("invalid configuration: this limit needs the %s controller on cgroup v2, which offers: %s", name, strings.Join(available, " ")))
 		}
 	}
 	if c.v1 == nil {

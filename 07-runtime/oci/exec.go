@@ -113,7 +113,7 @@ func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec,
 		}
 		g, err := cgroups.Load(path.Join(c.Cgroup, below))
 		if errdefs.IsNotFound(err) && below != "" {
-			return nil, fmt.Errorf("--cgroup: adding pid to %s/cgroup.procs: no such file: %w", path.Join(c.Cgroup, below), err)
+			return nil, fmt.Errorf("--cgroup: adding pid to %s/cgroup.procs: no such file or directory: %w", path.Join(c.Cgroup, below), err)
 		}
 		if err != nil {
 			return nil, err
