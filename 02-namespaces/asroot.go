@@ -23,15 +23,15 @@ import (
 // It is a second process, because a program with threads, as every Go program
 // is, cannot enter a new user namespace itself (user_namespaces(7)). It gets the
 // signals that this one gets, and dies with it. An error says why there is no
-// such namespace, and the cure.
+// such namespace, and the cure; the status is 125 then.
 func AsRoot(ctx context.Context, args ...string) (status int, err error) {
 	uids, gids, err := ownIDs()
 	if err != nil {
-		return 0, err
+		return 125, err
 	}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
-		return 0, err
+		return 125, err
 	}
 	defer self.Close()
 	f := &fork{
@@ -45,12 +45,12 @@ func AsRoot(ctx context.Context, args ...string) (status int, err error) {
 	chapter.Call(ctx, "this program again: root, over what is in a user namespace of its own", "clone3({flags=CLONE_NEWUSER|CLONE_NEWNS, exit_signal=SIGCHLD})")
 	proc, err := f.start()
 	if err != nil {
-		return 0, fmt.Errorf("this takes root, and a user namespace, in which you would be root, cannot be had: %w", diagnosed(ctx, err))
+		return 125, fmt.Errorf("this takes root, and a user namespace, in which you would be root, cannot be had: %w", diagnosed(ctx, err))
 	}
 	defer forward(proc.Signal)()
 	state, err := proc.Wait()
 	if err != nil {
-		return 0, err
+		return 125, err
 	}
 	return shellStatus(state), nil
 }

@@ -36,8 +36,8 @@ func init() {
 		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
 			return err
 		}
-		_, err := AsRoot(context.Background())
-		return err
+		status, err := AsRoot(context.Background())
+		return fmt.Errorf("status %d: %w", status, err)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestADeadUserTakesHisRootAlong(t *testing.T) {
 func TestAsRootForbidden(t *testing.T) {
 	hosttest.Require(t, hosttest.Root, hosttest.UserNamespaces)
 	out := started(t, "as root, forbidden", inUserNamespace(0))
-	for _, want := range []string{"this takes root, and a user namespace, in which you would be root, cannot be had: ", "user.max_user_namespaces is 0", "sudo sysctl -w user.max_user_namespaces=15000"} {
+	for _, want := range []string{"status 125: this takes root, and a user namespace, in which you would be root, cannot be had: ", "user.max_user_namespaces is 0", "sudo sysctl -w user.max_user_namespaces=15000"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s\nlacks %q", out, want)
 		}

@@ -4,6 +4,9 @@
 // program of one, and is a registry.
 //
 //	image [--explain] [--root DIR] [--config DIR] COMMAND [ARG...]
+//
+// An ordinary user has a store of his own, and is root in a user namespace of
+// his own: see rootless.go.
 package main
 
 import (
@@ -40,7 +43,7 @@ func main() {
 	commands := []command{pull, push, copyImage, attach, referrers, fetch, deleteImage, list, tree, inspect, history, tag, remove, prune, create, save, load, importRoot, export, serve, run}
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")
-	flags.StringVar(&root, "root", "/var/lib/drydock-image", "the `directory` of the image store")
+	flags.StringVar(&root, "root", defaultRoot(), "the `directory` of the image store")
 	flags.StringVar(&config, "config", "/etc/drydock", "the `directory` of registries.json and certs.d, which say how registries are reached")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "usage: image [--explain] [--root DIR] [--config DIR] COMMAND [ARG...]")
@@ -72,8 +75,8 @@ func main() {
 // start opens the store and runs the command. An interrupt ends the command's
 // context, so that what it began is undone.
 func (c command) start(narrate bool, args []string) (int, error) {
-	if os.Geteuid() != 0 {
-		return 1, errors.New("layers hold files of other users and devices, which takes root: run it with sudo")
+	if root == "" {
+		return 1, errNoHome
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -86,6 +89,10 @@ func (c command) start(narrate bool, args []string) (int, error) {
 	}
 	if c.alone {
 		return c.run(ctx, nil, args)
+	}
+	if os.Geteuid() != 0 {
+		// Layers hold files of other users, and are mounted.
+		return namespaces.AsRoot(ctx, append([]string{"--root", root}, os.Args[1:]...)...)
 	}
 	db, err := images.OpenDB(filepath.Join(root, "images.db"))
 	if err != nil {

@@ -61,6 +61,9 @@ func runIn(ctx context.Context, rootfs string, img images.Image, args []string) 
 		return 125, errors.New("the image names no program, and neither do you")
 	}
 	spec := namespaces.NewSpec(rootfs, args...)
+	if err := namespaces.OnlyMappedGroups(spec); err != nil {
+		return 125, err
+	}
 	spec.Hostname = img.ID.Encoded()[:12]
 	spec.Process.Env = append(spec.Process.Env, c.Env...)
 	if c.WorkingDir != "" {
