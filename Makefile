@@ -27,7 +27,7 @@ lint:
 	.ci/lint
 
 bench: build
-	CGO_ENABLED= go test -run '^$$' -bench . ./02-namespaces ./04-overlayfs ./05-networking ./07-runtime/...
+	CGO_ENABLED= go test -run '^$$' -bench . ./02-namespaces ./04-overlayfs ./05-networking ./06-images/... ./07-runtime/...
 
 # A folder for a memory stick: all that a room without internet needs. See vagrant/README.md.
 classroom:

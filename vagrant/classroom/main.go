@@ -69,7 +69,7 @@ func gather(ctx context.Context, out string, platforms []string, box string) err
 		}
 	}
 	fmt.Printf("\n%s is complete. One machine of the room may serve it, and images as well:\n"+
-		"  image serve --mirror-of docker.io    # chapter 6: 30 pulls, one download\n", out)
+		"  image serve --mirror-of docker.io 0.0.0.0:5000    # chapter 6: 30 pulls, one download\n", out)
 	return nil
 }
 
