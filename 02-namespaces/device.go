@@ -32,13 +32,7 @@ var deviceLinks = [][2]string{
 
 // makeDevices fills /dev, unless the container has the host's.
 func makeDevices(p *initProcess) error {
-	own := false
-	for _, m := range p.Mounts {
-		if filepath.Clean(m.Destination) == "/dev" {
-			own = m.Type != "bind" && !parseMountOptions(m.Options).bind
-		}
-	}
-	if !own {
+	if own, _ := ownDev(p); !own {
 		return nil
 	}
 	// mknod's mode would lose the bits of the umask.
@@ -59,6 +53,18 @@ func makeDevices(p *initProcess) error {
 		}
 	}
 	return nil
+}
+
+// ownDev says whether /dev is a new file system, and whether it is to be
+// read-only: which it can only become when everything in it has been made.
+func ownDev(p *initProcess) (own, readonly bool) {
+	for _, m := range p.Mounts {
+		if filepath.Clean(m.Destination) == "/dev" {
+			o := parseMountOptions(m.Options)
+			own, readonly = m.Type != "bind" && !o.bind, o.attr.Attr_set&unix.MOUNT_ATTR_RDONLY != 0
+		}
+	}
+	return own, own && readonly
 }
 
 func makeDevice(p *initProcess, d specs.LinuxDevice) error {

@@ -79,6 +79,10 @@ func mountOne(p *initProcess, i int, m specs.Mount) error {
 	case o.bind || m.Type == "bind":
 		tree, err = bindMount(p, m, o)
 	default:
+		if filepath.Clean(m.Destination) == "/dev" { // see ownDev
+			o.attr.Attr_set &^= unix.MOUNT_ATTR_RDONLY
+			o.text = slices.DeleteFunc(o.text, func(s string) bool { return s == "MOUNT_ATTR_RDONLY" })
+		}
 		o.data = p.withLabel(m.Type, o.data)
 		tree, err = newFilesystem(p, m.Type, m.Source, o)
 	}

@@ -96,6 +96,12 @@ func leaveKernelFilesystems(p *initProcess) error {
 // sealRoot makes the root read-only, as root.readonly asks, and gives it the
 // propagation that linux.rootfsPropagation asks for.
 func sealRoot(p *initProcess) error {
+	if _, readonly := ownDev(p); readonly {
+		chapter.Call(p.ctx, "/dev has its devices and its terminal now", "mount_setattr(AT_FDCWD, \"/dev\", 0, {attr_set=MOUNT_ATTR_RDONLY}, %d)", unix.MOUNT_ATTR_SIZE_VER0)
+		if err := unix.MountSetattr(unix.AT_FDCWD, "/dev", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+			return &os.PathError{Op: "mount_setattr", Path: "/dev", Err: err}
+		}
+	}
 	if p.Root != nil && p.Root.Readonly {
 		chapter.Call(p.ctx, "the root file system can be read and not written", "mount_setattr(AT_FDCWD, \"/\", 0, {attr_set=MOUNT_ATTR_RDONLY}, %d)", unix.MOUNT_ATTR_SIZE_VER0)
 		if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {

@@ -237,6 +237,17 @@ func TestNoPivotLeavesNoProc(t *testing.T) {
 	}
 }
 
+// TestAReadOnlyDevHasItsDevices: what is made in /dev is made before.
+func TestAReadOnlyDevHasItsDevices(t *testing.T) {
+	b := newBundle(t, "write-file", "/dev/new", "x")
+	b.spec.Mounts[1].Options = append(b.spec.Mounts[1].Options, "ro")
+	if out, status := b.runtime("run", b.id); status != 1 || !strings.Contains(out, "read-only file system") {
+		t.Errorf("a new file in /dev: status %d: %s", status, out)
+	}
+	b.spec.Process.Args = []string{bundletest.Program, "write-file", "/dev/null", "x"}
+	b.must("run", b.id)
+}
+
 // requireKeys skips the test on a kernel without CONFIG_KEYS.
 func requireKeys(t *testing.T) {
 	t.Helper()

@@ -36,6 +36,10 @@ func spec(_ context.Context, _ *global, args []string) error {
 			return err
 		}
 	}
+	if !*rootless {
+		// No devices but the usual, which every container gets; and a place for limits.
+		s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}
+	}
 	addCgroups(s, *rootless)
 	b, err := json.MarshalIndent(s, "", "\t")
 	if err != nil {
