@@ -106,7 +106,7 @@ func (d attributes) chown(fd int, h *tar.Header) error {
 	}
 	err = unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.EINVAL) && inUserNamespace() {
-		return fmt.Errorf("chown %d:%d: this user namespace has no such id: give the user more in /etc/subuid and /etc/subgid, and map them: %w", uid, gid, err)
+		return fmt.Errorf("chown %d:%d: this user namespace has no such id: give the user more in /etc/subuid and /etc/subgid, by usermod --add-subuids and --add-subgids, and install newuidmap (see drydock doctor): %w", uid, gid, err)
 	}
 	if err != nil {
 		return &os.PathError{Op: fmt.Sprintf("chown %d:%d", uid, gid), Path: h.Name, Err: err}

@@ -10,7 +10,8 @@
 // Without a program nothing is mounted: what was written into DIR before is
 // listed, and committed.
 //
-// An ordinary user is root in a user namespace of his own: see rootless.go.
+// An ordinary user is root in a user namespace of his own, with the ids that he
+// has: files of others than those cannot be among his layers.
 package main
 
 import (
@@ -58,19 +59,17 @@ func main() {
 		flags.Usage()
 		os.Exit(2)
 	}
-	if os.Geteuid() != 0 {
-		status, err := inUserNamespace()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "stack:", err)
-			status = 125
-		}
-		os.Exit(status)
-	}
 	ctx := context.Background()
 	if *narrate {
 		ctx = explain.With(ctx, explain.Text(os.Stderr))
 	}
-	status, err := run(ctx, o)
+	var status int
+	var err error
+	if os.Geteuid() != 0 {
+		status, err = namespaces.AsRoot(ctx, os.Args[1:]...)
+	} else {
+		status, err = run(ctx, o)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "stack:", err)
 	}
@@ -191,7 +190,7 @@ func directories(ctx context.Context, store string, layers []string) (names, low
 func isolate(ctx context.Context, root string, args []string) (int, error) {
 	spec := namespaces.NewSpec(root, args...)
 	spec.Hostname = "stack"
-	if err := onlyRoot(spec); err != nil {
+	if err := namespaces.OnlyMappedGroups(spec); err != nil {
 		return 125, err
 	}
 	p, err := namespaces.Create(ctx, spec, namespaces.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Bound: true})

@@ -18,6 +18,10 @@ import (
 	"drydock.example/01-chroot/hosttest"
 )
 
+// noSleep is for -race, with which each of our programs would else sleep a
+// second at its end.
+const noSleep = "GORACE=atexit_sleep_ms=0"
+
 // user is somebody who is not root, and his home.
 type user struct {
 	t    *testing.T
@@ -32,7 +36,10 @@ func newUser(t *testing.T) *user {
 	if err := os.Chown(home, hosttest.Ordinary, hosttest.Ordinary); err != nil {
 		t.Fatal(err)
 	}
-	return &user{t: t, home: home, env: []string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}}
+	return &user{t: t, home: home, env: []string{
+		"HOME=" + home, "PATH=" + os.Getenv("PATH"),
+		noSleep,
+	}}
 }
 
 // try runs our program as the user does, and returns all that it says.
@@ -101,6 +108,7 @@ func (u *user) subordinateIDs() {
 // mail is not "", that file is user 8's and group 12's.
 func (s *shell) share(u *user, mail string) (name, archive string) {
 	s.t.Helper()
+	s.env = []string{noSleep}
 	if err := chroot.Build(s.t.Context(), s.path("base"), "/bin/cat", "/bin/sh", "/bin/ls", "/bin/rm", "/bin/chown"); err != nil {
 		s.t.Fatal(err)
 	}
