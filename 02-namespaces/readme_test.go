@@ -8,6 +8,12 @@ import (
 	"drydock.example/01-chroot/lesson"
 )
 
-func TestReadme(t *testing.T) { lesson.Test(t, "README.md") }
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	lesson.Test(t, "README.md")
+}
 
-func TestExercises(t *testing.T) { lesson.Exercises(t, "exercises") }
+func TestExercises(t *testing.T) {
+	t.Parallel()
+	lesson.Exercises(t, "exercises")
+}
