@@ -27,7 +27,7 @@ func RunHooks(ctx context.Context, name string, hooks []specs.Hook, state specs.
 	}
 	for i, h := range hooks {
 		if err := runHook(ctx, h, input); err != nil {
-			return fmt.Errorf("hooks.%s[%d]: %s: %w", name, i, h.Path, err)
+			return fmt.Errorf("error running hooks.%s[%d]: %s: %w", name, i, h.Path, err)
 		}
 	}
 	return nil
@@ -82,9 +82,15 @@ func createHooks(p *initProcess) error {
 
 // startHooks runs startContainer, after start and before the program.
 func startHooks(p *initProcess) error {
-	if p.Hooks == nil || p.State == nil {
+	if p.Hooks == nil || p.State == nil || len(p.Hooks.StartContainer) == 0 {
 		return nil
 	}
+	// What is executed is a file of the container, so it is filtered as its
+	// program is.
+	if err := filterLate(p); err != nil {
+		return err
+	}
+	p.Seccomp = nil
 	return RunHooks(p.ctx, "startContainer", p.Hooks.StartContainer, p.state(specs.StateCreated))
 }
 

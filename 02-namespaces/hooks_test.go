@@ -35,7 +35,7 @@ func TestAHookEndsWithItsContext(t *testing.T) {
 		}
 	}()
 	err := RunHooks(ctx, "poststop", []specs.Hook{hook}, specs.State{})
-	if !errors.Is(err, why) || !strings.HasPrefix(err.Error(), "hooks.poststop[0]: /bin/sh: ") {
+	if !errors.Is(err, why) || !strings.HasPrefix(err.Error(), "error running hooks.poststop[0]: /bin/sh: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -46,7 +46,7 @@ func TestAHookEndsAfterItsTimeout(t *testing.T) {
 	hook.Timeout = new(int)
 	*hook.Timeout = 1
 	err := RunHooks(t.Context(), "poststop", []specs.Hook{hook}, specs.State{})
-	if err == nil || err.Error() != "hooks.poststop[0]: /bin/sh: ended after its timeout of 1 s" {
+	if err == nil || err.Error() != "error running hooks.poststop[0]: /bin/sh: ended after its timeout of 1 s" {
 		t.Errorf("got %v", err)
 	}
 }

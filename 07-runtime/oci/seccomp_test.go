@@ -23,6 +23,7 @@ import (
 	"drydock.example/01-chroot/hosttest"
 	"drydock.example/02-namespaces/seccomp"
 	"drydock.example/02-namespaces/seccomp/seccomptest"
+	"drydock.example/07-runtime/bundletest"
 )
 
 func TestTheFilterOfTheConfigHolds(t *testing.T) {
@@ -36,6 +37,19 @@ func TestTheFilterOfTheConfigHolds(t *testing.T) {
 	}
 	b.spec.Linux.Seccomp.DefaultAction = "SCMP_ACT_MAYBE"
 	b.refuses(`linux.seccomp.defaultAction: "SCMP_ACT_MAYBE": want one of`, "run", b.id)
+}
+
+// TestAStartHookIsFiltered: its program is a file of the container.
+func TestAStartHookIsFiltered(t *testing.T) {
+	b := newBundle(t, "exit", "0")
+	b.spec.Process.NoNewPrivileges = true
+	b.spec.Linux.Seccomp = &specs.LinuxSeccomp{
+		DefaultAction: specs.ActAllow,
+		Syscalls:      []specs.LinuxSyscall{{Names: []string{"unshare"}, Action: specs.ActKillProcess}},
+	}
+	b.must("run", b.id)
+	b.spec.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: bundletest.Program, Args: []string{"program", "unshare"}}}}
+	b.refuses("error running hooks.startContainer[0]: "+bundletest.Program+": signal: bad system call", "run", b.id)
 }
 
 func TestFeaturesNameWhatAFilterCanSay(t *testing.T) {

@@ -169,6 +169,11 @@ func main() {
 		}
 	case "mount-proc-here":
 		fmt.Println("mount:", unix.Mount("proc", "/tmp", "proc", 0, ""))
+	case "unshare": // makes itself a UTS namespace
+		if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	case "notify": // says that it is ready, and sleeps
 		c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
 		if err == nil {
