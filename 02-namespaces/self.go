@@ -13,13 +13,12 @@ import (
 )
 
 // openSelf opens this program's file, or that of another program that calls
-// [Init], to be executed as a container's init. Who
-// is in the container gets at that file by /proc/PID/exe, with an image whose
-// program is a link to /proc/self/exe for example, and where root inside may
-// write it outside, the host's next container runs what was written
-// (CVE-2019-5736). So what is executed is a second mount of the file, which is
-// read-only and attached nowhere: no one in a container can change that. It
-// costs some 20 µs.
+// [Init], to be executed as a container's init. Who is in the container gets at
+// that file by /proc/PID/exe, with an image whose program is a link to
+// /proc/self/exe for example, and where root inside may write it outside, the
+// host's next container runs what was written (CVE-2019-5736). So what is
+// executed is a second mount of the file, which is read-only and attached
+// nowhere: no one in a container can change that. It costs some tens of µs.
 //
 // Without the privilege to mount, a user who may write the file gets a copy in
 // memory, sealed, for about a millisecond; who may not write it needs neither.

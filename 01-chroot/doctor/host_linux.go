@@ -132,7 +132,7 @@ func root(euid int, effective, uidMap string) Result {
 	if euid != 0 {
 		return Result{
 			Status: Limited, Found: fmt.Sprintf("user %d", euid),
-			Breaks: "all but what an ordinary user may do in a user namespace; the tests of the rest are skipped",
+			Breaks: "all but what a user namespace gives, where those work: roots and namespaces, layers and images, and limits in a part of the cgroup tree that is yours; the tests of the rest are skipped",
 			Why:    "the kernel lets root alone change what all users share",
 			Cure:   []string{"sudo drydock doctor    # and sudo before what else is to run as root"},
 		}

@@ -70,6 +70,18 @@ func ReservedPrefix(dir, size, usage string) string {
 	return prefix
 }
 
+// RDMALimit is what rdma.max takes: a device and those of its two limits that
+// are given (Documentation/admin-guide/cgroup-v1/rdma.rst).
+func RDMALimit(device string, handles, objects *uint32) string {
+	if handles != nil {
+		device += fmt.Sprintf(" hca_handle=%d", *handles)
+	}
+	if objects != nil {
+		device += fmt.Sprintf(" hca_object=%d", *objects)
+	}
+	return device
+}
+
 // ReadRDMA reads rdma.current: "mlx4_0 hca_handle=2 hca_object=2000".
 func ReadRDMA(file string) (map[string]RDMA, error) {
 	b, err := Read(file)

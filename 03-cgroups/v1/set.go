@@ -263,13 +263,7 @@ func (c *Cgroup) setNetwork(ctx context.Context, r *specs.LinuxResources) error 
 
 func (c *Cgroup) setRdma(ctx context.Context, r *specs.LinuxResources) error {
 	for device, l := range r.Rdma {
-		value := device
-		if l.HcaHandles != nil {
-			value += fmt.Sprintf(" hca_handle=%d", *l.HcaHandles)
-		}
-		if l.HcaObjects != nil {
-			value += fmt.Sprintf(" hca_object=%d", *l.HcaObjects)
-		}
+		value := cgroupfs.RDMALimit(device, l.HcaHandles, l.HcaObjects)
 		if err := c.write(ctx, "rdma.max", value, "handles and objects of this adapter"); err != nil {
 			return err
 		}
