@@ -20,6 +20,7 @@ import (
 // TestContainerd is Debian's containerd, whose shim for runc is told to use
 // our program in runc's place.
 func TestContainerd(t *testing.T) {
+	t.Parallel()
 	hosttest.Require(t, hosttest.Root, hosttest.Program("containerd"), hosttest.Program("ctr"), hosttest.Program("containerd-shim-runc-v2"))
 	dir := t.TempDir()
 	bundletest.Rootfs(t, dir+"/rootfs")

@@ -69,6 +69,7 @@ func newDockerd(t *testing.T, image string) *engine {
 
 // TestDockerd runs Docker's verbs on containers that our program has made.
 func TestDockerd(t *testing.T) {
+	t.Parallel()
 	e := newDockerd(t, "program")
 	with := func(first ...string) []string {
 		return append(append([]string{"run", "--runtime", "drydock", "--network", "none"}, first...), "program", bundletest.Program)

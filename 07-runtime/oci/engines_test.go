@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ type engine struct {
 	t       *testing.T
 	command []string
 	env     []string
+	user    *syscall.Credential // who runs it, unless it is root
 }
 
 // ask runs the engine's client, and returns what it printed and its status.
@@ -25,6 +27,7 @@ func (e *engine) ask(args ...string) (string, int) {
 	e.t.Helper()
 	c := exec.Command(e.command[0], append(append([]string{}, e.command[1:]...), args...)...)
 	c.Env = append(os.Environ(), e.env...)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: e.user}
 	out, _ := c.CombinedOutput()
 	return string(out), c.ProcessState.ExitCode()
 }

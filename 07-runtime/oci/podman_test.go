@@ -3,7 +3,11 @@
 package oci_test
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +16,9 @@ import (
 	"drydock.example/07-runtime/bundletest"
 )
 
+// podmanConfig keeps podman within what a machine without systemd, and with low limits, allows.
+const podmanConfig = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\nlog_driver = \"k8s-file\"\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
+
 // newPodman is Debian's podman with everything of its own in directories of the
 // test. The words run a container, with a root file system in place of an image.
 func newPodman(t *testing.T) (e *engine, container []string) {
@@ -19,8 +26,7 @@ func newPodman(t *testing.T) (e *engine, container []string) {
 	hosttest.Require(t, hosttest.Root, hosttest.Program("podman"), hosttest.Program("conmon"))
 	dir := t.TempDir()
 	bundletest.Rootfs(t, dir+"/rootfs")
-	config := "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\nlog_driver = \"k8s-file\"\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
-	if err := os.WriteFile(dir+"/containers.conf", []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(dir+"/containers.conf", []byte(podmanConfig), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	run, err := os.MkdirTemp("/run", "podman") // it wants a short path
@@ -104,4 +110,86 @@ func TestPodmanPod(t *testing.T) {
 	e.must("paused\n", "inspect", "--format", "{{.State.Status}}", "second")
 	e.must("", "pod", "unpause", "pod")
 	e.must("", "pod", "rm", "-f", "-t", "0", "pod")
+}
+
+// TestPodmanRootless is an ordinary user's podman: it makes itself a user
+// namespace with his subordinate ids, by newuidmap(1), and starts the runtime
+// as root in there.
+func TestPodmanRootless(t *testing.T) {
+	hosttest.Require(t, hosttest.Root, hosttest.UserNamespaces, hosttest.Program("podman"), hosttest.Program("conmon"), hosttest.Program("newuidmap"))
+	home, err := os.MkdirTemp("", "sailor") // nobody may enter the directories of the tests
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	rootfs, program := filepath.Join(home, "rootfs"), filepath.Join(home, "runtime")
+	bundletest.Rootfs(t, rootfs)
+	runtime, err := os.ReadFile(bundletest.Build(t, "cmd/drydock-runtime"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fmt.Sprint(hosttest.Ordinary)
+	for name, text := range map[string]string{
+		"/etc/passwd": "root:x:0:0::/root:/bin/sh\nsailor:x:" + id + ":" + id + "::" + home + ":/bin/sh\n",
+		"/etc/group":  "root:x:0:\nsailor:x:" + id + ":\n",
+		"/etc/subuid": "sailor:200000:65536\n",
+		"/etc/subgid": "sailor:200000:65536\n",
+	} {
+		cover(t, name, text)
+	}
+	config := filepath.Join(home, "containers.conf")
+	for path, text := range map[string][]byte{config: []byte(podmanConfig), program: runtime} {
+		if err := os.WriteFile(path, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, hosttest.Ordinary, hosttest.Ordinary)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e := &engine{
+		t: t, user: &syscall.Credential{Uid: hosttest.Ordinary, Gid: hosttest.Ordinary},
+		env:     []string{"HOME=" + home, "USER=sailor", "XDG_RUNTIME_DIR=" + home, "CONTAINERS_CONF=" + config, "DBUS_SESSION_BUS_ADDRESS="},
+		command: []string{"podman", "--runtime", program, "--storage-driver", "vfs"},
+	}
+	t.Cleanup(func() {
+		e.ask("rm", "-af", "-t", "0")
+		e.ask("system", "migrate") // ends the process that holds the namespaces
+	})
+	options := []string{"--network", "none", "--rootfs", rootfs, bundletest.Program}
+	run := func(args ...string) []string { return append(append([]string{"run"}, options...), args...) }
+	if ids := e.must("65536", run("read-file", "/proc/self/uid_map")...); strings.Fields(ids[strings.Index(ids, " 0 "):])[1] != id {
+		t.Errorf("who is root inside: %s", ids)
+	}
+	e.must("", append([]string{"run", "-d", "--name", "sleeper"}, append(options, "sleep")...)...)
+	e.must("inside\n", "exec", "sleeper", bundletest.Program, "echo", "inside")
+	if out, status := e.ask("exec", "sleeper", bundletest.Program, "exit", "7"); status != 7 {
+		t.Errorf("exec: status %d: %s", status, out)
+	}
+	e.must("sleeper", "rm", "-f", "-t", "0", "sleeper")
+}
+
+// cover puts another file over a file of the host, for the time of the test and
+// in its mount namespace.
+func cover(t *testing.T, path, text string) {
+	t.Helper()
+	other := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(other, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Skip(err)
+	}
+	if err := unix.Mount(other, path, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -118,7 +119,7 @@ func (g *global) main(args []string) error {
 		usage(os.Stdout, fs)
 		return nil
 	}
-	if g.Rootless = os.Geteuid() != 0; rootless != "auto" {
+	if g.Rootless = ordinary(); rootless != "auto" {
 		var err error
 		if g.Rootless, err = strconv.ParseBool(rootless); err != nil {
 			return fmt.Errorf("--rootless %q: want true, false or auto", rootless)
@@ -142,10 +143,20 @@ func (g *global) main(args []string) error {
 // defaultRoot is where the state is kept until the machine ends; an ordinary
 // user has a directory of that kind too (XDG base directory specification).
 func defaultRoot() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && ordinary() {
 		return filepath.Join(dir, name)
 	}
 	return "/run/" + name
+}
+
+// ordinary says whether this is an ordinary user's, also where he is root in a
+// user namespace, as rootless podman is.
+func ordinary() bool {
+	if os.Geteuid() != 0 {
+		return true
+	}
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295"
 }
 
 func usage(w io.Writer, fs *flag.FlagSet) {
