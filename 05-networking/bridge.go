@@ -70,7 +70,8 @@ func (n *Network) mtu() int {
 // Create makes the network, or what is missing of it: the bridge, its address,
 // the sysctls, the rules. On a network that is complete it changes nothing, so
 // that an engine calls it at every start, and after somebody flushed the
-// firewall. When it fails on a bridge that it made itself, nothing stays.
+// firewall; several at the same time make one network. When it fails on a bridge
+// that it made itself, nothing stays.
 //
 // A bridge of that name which carries another address belongs to somebody
 // else: errdefs.ErrAlreadyExists.
@@ -140,12 +141,14 @@ func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err
 		chapter.Call(ctx, "a switch, and the host's own port of it",
 			"sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q kind=\"bridge\" address=%q mtu=%d)", n.Bridge, attrs.HardwareAddr, n.mtu())
 		link = &netlink.Bridge{LinkAttrs: attrs}
-		if err := h.LinkAdd(link); err != nil {
-			return false, fmt.Errorf("make bridge %s: %w", n.Bridge, err)
+		err = h.LinkAdd(link)
+		made = err == nil
+		if errors.Is(err, unix.EEXIST) { // another Create was a moment ahead
+			link, err = h.LinkByName(n.Bridge)
 		}
-		made = true
-	} else if err != nil {
-		return false, fmt.Errorf("look for link %s: %w", n.Bridge, err)
+	}
+	if err != nil {
+		return false, fmt.Errorf("find or make bridge %s: %w", n.Bridge, err)
 	}
 	if link.Type() != "bridge" {
 		return made, errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: the host has a link %s already, a %s", n.Name, n.Bridge, link.Type()))
@@ -160,7 +163,7 @@ func (n *Network) bridge(ctx context.Context, h *netlink.Handle) (made bool, err
 	for _, address := range missing {
 		chapter.Call(ctx, "the host's own address in the network; the route to the subnet comes with it",
 			"sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", n.Bridge, address)
-		if err := h.AddrAdd(link, addrOf(address)); err != nil {
+		if err := h.AddrAdd(link, addrOf(address)); err != nil && !errors.Is(err, unix.EEXIST) { // as before
 			return made, fmt.Errorf("give %s to %s: %w", address, n.Bridge, err)
 		}
 	}

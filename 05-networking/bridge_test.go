@@ -163,3 +163,30 @@ func TestCreateRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Two programs that begin at the same moment both make the network that they
+// meet in, and neither takes the other's away.
+func TestManyCreateAtOnce(t *testing.T) {
+	newLab(t)
+	for range 10 {
+		n := &Network{
+			Name: "net0", Bridge: "dd0", Subnet: netip.MustParsePrefix("172.30.0.0/24"), Gateway: netip.MustParseAddr("172.30.0.1"),
+			Subnet6: netip.MustParsePrefix("fd00:5::/64"), Gateway6: netip.MustParseAddr("fd00:5::1"),
+		}
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if err := n.Create(background); err != nil {
+					t.Errorf("Create: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		addresses, err := netlink.AddrList(linkByName(t, "dd0"), netlink.FAMILY_ALL)
+		must(t, err)
+		if len(addresses) != 3 { // IPv4, IPv6, link-local
+			t.Errorf("dd0 has %v", addresses)
+		}
+		must(t, n.Delete(background))
+	}
+}

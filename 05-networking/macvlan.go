@@ -219,9 +219,9 @@ func (d *Direct) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err er
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer host.Close()
-	inside, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	inside, err := openInside(ns)
 	if err != nil {
-		return fmt.Errorf("netlink in the container's namespace: %w", err)
+		return err
 	}
 	defer inside.Close()
 	parent, err := host.LinkByName(d.Parent)
@@ -239,7 +239,7 @@ func (d *Direct) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err er
 			err = errors.Join(err, d.Disconnect(context.WithoutCancel(ctx), ns, ep))
 		}
 	}()
-	index, err := d.configure(ctx, inside, ep)
+	index, err := ep.configure(ctx, inside, d.defaultRoutes(ep))
 	if errors.Is(err, unix.EADDRINUSE) {
 		return errdefs.ErrAlreadyExists.WithMessage(fmt.Sprintf("network %s: %s of %s is in use on %s", d.Name, ep.MAC, ep.Address.Addr(), d.Parent))
 	}
@@ -289,36 +289,6 @@ func (d *Direct) add(ctx context.Context, host, inside *netlink.Handle, parent n
 	}
 }
 
-// configure gives the container's link its addresses and default routes, and
-// returns its index.
-func (d *Direct) configure(ctx context.Context, inside *netlink.Handle, ep *Endpoint) (index int, err error) {
-	link, err := inside.LinkByName(ep.Interface)
-	if err != nil {
-		return 0, fmt.Errorf("look for link %s in the container: %w", ep.Interface, err)
-	}
-	for _, a := range []netip.Prefix{ep.Address, ep.Address6} {
-		if !a.IsValid() {
-			continue
-		}
-		chapter.Call(ctx, "the container's address", "sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", ep.Interface, a)
-		if err := inside.AddrAdd(link, addrOf(a)); err != nil {
-			return 0, fmt.Errorf("give %s to %s in the container: %w", a, ep.Interface, err)
-		}
-	}
-	chapter.Call(ctx, "the container's link is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.Interface)
-	if err := inside.LinkSetUp(link); err != nil {
-		return 0, fmt.Errorf("set %s up in the container: %w", ep.Interface, err)
-	}
-	for _, r := range d.defaultRoutes(ep) {
-		r.LinkIndex, r.Priority = link.Attrs().Index, ep.metric()
-		chapter.Call(ctx, "the way to everybody who is not on this wire", "sendto(NETLINK_ROUTE, RTM_NEWROUTE dst=default gateway=%q oif=%q)", r.Gw, ep.Interface)
-		if err := inside.RouteAdd(r); err != nil {
-			return 0, fmt.Errorf("default route of %s in the container: %w", ep.Interface, err)
-		}
-	}
-	return link.Attrs().Index, nil
-}
-
 // defaultRoutes are the container's. In ipvlan's layer 3 modes the host routes,
 // by its own table, and there is nobody to ask by ARP: the route names no gateway.
 func (d *Direct) defaultRoutes(ep *Endpoint) []*netlink.Route {
@@ -347,9 +317,9 @@ func (d *Direct) Disconnect(ctx context.Context, ns *os.File, ep *Endpoint) erro
 	if err := d.check(); err != nil {
 		return err
 	}
-	inside, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	inside, err := openInside(ns)
 	if err != nil {
-		return fmt.Errorf("netlink in the container's namespace: %w", err)
+		return err
 	}
 	defer inside.Close()
 	link, err := inside.LinkByName(ep.Interface)

@@ -46,6 +46,13 @@ func (p Port) hostIP(to netip.Addr) netip.Addr {
 	return host
 }
 
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
 func (p Port) check() error {
 	switch {
 	case p.Protocol != "tcp" && p.Protocol != "udp" && p.Protocol != "sctp":

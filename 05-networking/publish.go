@@ -86,13 +86,6 @@ func portOf(key []byte) (a netip.Addr, protocol string, port uint16, ok bool) {
 	return a, protocol, binary.BigEndian.Uint16(key[4:]), protocol != ""
 }
 
-func unspecified(like netip.Addr) netip.Addr {
-	if like.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
 // String writes the mapping as nft does.
 func (m mapping) String() string {
 	host := ""

@@ -114,11 +114,9 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer host.Close()
-	// A netlink socket stays in the namespace in which it was opened: this one
-	// is opened in the container's, and the thread comes back at once.
-	inside, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	inside, err := openInside(ns)
 	if err != nil {
-		return fmt.Errorf("netlink in the container's namespace: %w", err)
+		return err
 	}
 	defer inside.Close()
 	bridge, err := host.LinkByName(n.Bridge)
@@ -153,13 +151,23 @@ func (n *Network) Connect(ctx context.Context, ns *os.File, ep *Endpoint) (err e
 	return errors.Join(<-forgotten, err)
 }
 
+// openInside opens a netlink socket in the container's namespace. It stays in
+// the one in which it was opened, and the thread comes back at once.
+func openInside(ns *os.File) (*netlink.Handle, error) {
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink in the container's namespace: %w", err)
+	}
+	return h, nil
+}
+
 // switchOn gives the container's end its addresses, and waits until both carry packets.
 func (n *Network) switchOn(ctx context.Context, host, inside *netlink.Handle, ns *os.File, bridge, veth netlink.Link, ep *Endpoint) error {
 	chapter.Call(ctx, "the bridge's end is switched on", "sendto(NETLINK_ROUTE, RTM_NEWLINK ifname=%q flags=IFF_UP)", ep.HostInterface)
 	if err := host.LinkSetUp(veth); err != nil {
 		return fmt.Errorf("set %s up: %w", ep.HostInterface, err)
 	}
-	index, err := n.configure(ctx, inside, ep)
+	index, err := ep.configure(ctx, inside, n.defaultRoutes())
 	if err != nil {
 		return err
 	}
@@ -293,20 +301,30 @@ func (ep *Endpoint) metric() int {
 	return defaultMetric + number
 }
 
-// configure gives the container's end its addresses and its default routes, and
-// returns its index.
-func (n *Network) configure(ctx context.Context, inside *netlink.Handle, ep *Endpoint) (index int, err error) {
+// defaultRoutes are the container's: through the gateways, out of a network
+// that has a way out.
+func (n *Network) defaultRoutes() []*netlink.Route {
+	if n.Internal {
+		return nil
+	}
+	routes := []*netlink.Route{{Gw: n.Gateway.AsSlice()}}
+	if n.Subnet6.IsValid() {
+		routes = append(routes, &netlink.Route{Gw: n.Gateway6.AsSlice()})
+	}
+	return routes
+}
+
+// configure gives the container's link its addresses and its default routes,
+// and returns its index.
+func (ep *Endpoint) configure(ctx context.Context, inside *netlink.Handle, routes []*netlink.Route) (index int, err error) {
 	link, err := inside.LinkByName(ep.Interface)
 	if err != nil {
 		return 0, fmt.Errorf("look for link %s in the container: %w", ep.Interface, err)
 	}
-	addresses := []netip.Prefix{ep.Address}
-	gateways := []netip.Addr{n.Gateway}
-	if n.Subnet6.IsValid() {
-		addresses = append(addresses, ep.Address6)
-		gateways = append(gateways, n.Gateway6)
-	}
-	for _, a := range addresses {
+	for _, a := range []netip.Prefix{ep.Address, ep.Address6} {
+		if !a.IsValid() {
+			continue
+		}
 		chapter.Call(ctx, "the container's address", "sendto(NETLINK_ROUTE, RTM_NEWADDR ifname=%q local=%q)", ep.Interface, a)
 		if err := inside.AddrAdd(link, addrOf(a)); err != nil {
 			return 0, fmt.Errorf("give %s to %s in the container: %w", a, ep.Interface, err)
@@ -316,14 +334,12 @@ func (n *Network) configure(ctx context.Context, inside *netlink.Handle, ep *End
 	if err := inside.LinkSetUp(link); err != nil {
 		return 0, fmt.Errorf("set %s up in the container: %w", ep.Interface, err)
 	}
-	if n.Internal {
-		return link.Attrs().Index, nil
-	}
-	for _, gateway := range gateways {
-		chapter.Call(ctx, "everything that is not on this switch goes to the gateway",
-			"sendto(NETLINK_ROUTE, RTM_NEWROUTE dst=default gateway=%q oif=%q metric=%d)", gateway, ep.Interface, ep.metric())
-		if err := inside.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice(), Priority: ep.metric()}); err != nil {
-			return 0, fmt.Errorf("route default via %s in the container: %w", gateway, err)
+	for _, r := range routes {
+		r.LinkIndex, r.Priority = link.Attrs().Index, ep.metric()
+		chapter.Call(ctx, "everybody who is not on this wire is reached by the gateway",
+			"sendto(NETLINK_ROUTE, RTM_NEWROUTE dst=default gateway=%q oif=%q metric=%d)", r.Gw, ep.Interface, r.Priority)
+		if err := inside.RouteAdd(r); err != nil {
+			return 0, fmt.Errorf("default route by %s, gateway %s, in the container: %w", ep.Interface, r.Gw, err)
 		}
 	}
 	return link.Attrs().Index, nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"drydock.example/01-chroot/explain"
 	namespaces "drydock.example/02-namespaces"
@@ -105,20 +106,20 @@ func run(ctx context.Context, o options, root string, args []string) (status int
 		held = append(held, r)
 		o.ports[i] = r.Port
 	}
-	if err := network.Create(ctx); err != nil {
-		return 125, err
-	}
-	defer func() { err = errors.Join(err, leave(ctx)) }()
 	ns, err := networking.NewNamespace(ctx)
 	if err != nil {
 		return 125, err
 	}
 	defer ns.Close()
-	ep, err := plugIn(ctx, ns, o.ports)
+	var ep *networking.Endpoint
+	err = alone(func() (err error) {
+		ep, err = join(ctx, ns, o.ports)
+		return err
+	})
 	if err != nil {
 		return 125, err
 	}
-	defer func() { err = errors.Join(err, network.Disconnect(ctx, ep)) }()
+	defer func() { err = errors.Join(err, alone(func() error { return leave(ctx, ep) })) }()
 	for _, r := range held {
 		if err := r.Relay(ctx, ep.Address.Addr()); err != nil {
 			return 125, err
@@ -167,7 +168,39 @@ func joinNetwork(spec *specs.Spec, path string) {
 	}
 }
 
-// plugIn connects ns with the first address that nobody has. Another connect
+// alone runs f while no other connect does the same in this network namespace:
+// who is the last to leave removes the network, and must not meet somebody who
+// has found it and is not in it yet. The lock goes with the process.
+func alone(f func() error) error {
+	ns, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	for {
+		err := unix.Flock(int(ns.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return f()
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return &os.PathError{Op: "flock", Path: ns.Name(), Err: err}
+		}
+	}
+}
+
+// join makes the network, or what is missing of it, and plugs ns in.
+func join(ctx context.Context, ns *os.File, ports []networking.Port) (*networking.Endpoint, error) {
+	if err := network.Create(ctx); err != nil {
+		return nil, err
+	}
+	ep, err := plugIn(ctx, ns, ports)
+	if err != nil {
+		return nil, errors.Join(err, removeEmpty(ctx))
+	}
+	return ep, nil
+}
+
+// plugIn connects ns with the first address that nobody has. Another program
 // may be a moment ahead of us; then the kernel refuses, and the next one is tried.
 func plugIn(ctx context.Context, ns *os.File, ports []networking.Port) (*networking.Endpoint, error) {
 	others, err := network.Endpoints(ctx)
@@ -198,8 +231,13 @@ func sameHost(a netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(six), network.Subnet6.Bits())
 }
 
-// leave removes the network when nobody is left in it.
-func leave(ctx context.Context) error {
+// leave undoes join.
+func leave(ctx context.Context, ep *networking.Endpoint) error {
+	return errors.Join(network.Disconnect(ctx, ep), removeEmpty(ctx))
+}
+
+// removeEmpty removes the network when nobody is left in it.
+func removeEmpty(ctx context.Context) error {
 	left, err := network.Endpoints(ctx)
 	if err != nil || len(left) > 0 {
 		return err
