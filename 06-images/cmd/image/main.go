@@ -99,6 +99,9 @@ func (c command) start(narrate bool, args []string) (int, error) {
 		return 1, err
 	}
 	defer db.Close()
+	if err := checkIDs(root); err != nil {
+		return 1, err
+	}
 	store, err := images.Open(root, db)
 	if err != nil {
 		return 1, err

@@ -243,6 +243,20 @@ func TestOrdinaryUserAndFilesOfOthers(t *testing.T) {
 	if out := s.image("run", "again", "/bin/ls", "-ln", "/mail"); !strings.Contains(out, " 8 12 ") {
 		t.Errorf("exported: %s", out)
 	}
+	// Who has other ids now would find the files of strangers. More ids do no harm.
+	for _, c := range []struct{ ids, want string }{
+		{"ann:700000:70000\n", ""},
+		{"ann:710000:65536\n", `were unpacked where a user namespace had the ids "uid 1 700000 70000"`},
+		{"", `were unpacked where a user namespace had the ids "uid 1 700000 70000"`},
+		{"ann:700000:70000\n", ""},
+	} {
+		if err := os.WriteFile("/etc/subuid", []byte(c.ids), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := u.try("ls"); (err != nil) != (c.want != "") || !strings.Contains(out, c.want) {
+			t.Errorf("with %q in /etc/subuid: %v: %s", c.ids, err, out)
+		}
+	}
 	u.image("rm", name)
 	if left := u.layers(""); len(left) > 0 {
 		t.Errorf("layers of no image: %v", left)
