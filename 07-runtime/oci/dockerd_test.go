@@ -88,7 +88,9 @@ func TestDockerd(t *testing.T) {
 	if out, status := e.ask("exec", "service", bundletest.Program, "exit", "7"); status != 7 {
 		t.Errorf("exec: status %d: %s", status, out)
 	}
-	e.must("program", "top", "service")
+	if exec.Command("ps", "-ef").Run() == nil { // which is whom dockerd asks
+		e.must("program", "top", "service")
+	}
 	e.must("64MiB", "stats", "--no-stream", "service")
 	e.must("", "update", "--memory", "80m", "--memory-swap", "80m", "service")
 	e.must("80MiB", "stats", "--no-stream", "service")
