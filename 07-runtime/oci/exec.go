@@ -158,7 +158,7 @@ func (c *container) startExec(ctx context.Context, p *namespaces.Process, proces
 
 // checkBelow refuses a path that leads out of the container's cgroup.
 func checkBelow(below string) error {
-	if !filepath.IsLocal(strings.TrimPrefix(below+"/.", "/")) {
+	if !filepath.IsLocal(strings.TrimLeft(below+"/.", "/")) {
 		return fmt.Errorf("--cgroup: %s is not a sub cgroup path: %w", below, errdefs.ErrInvalidArgument)
 	}
 	return nil
