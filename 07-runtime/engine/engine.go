@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	cgroups "drydock.example/03-cgroups"
+	networking "drydock.example/05-networking"
 	images "drydock.example/06-images"
 	"drydock.example/07-runtime/shim"
 )
@@ -88,7 +90,7 @@ func Open(ctx context.Context, opt Options) (_ *Engine, err error) {
 	}
 	e := &Engine{
 		opt: opt, db: db,
-		bridge:     bridgeNetwork{link: bridgeName(opt.State), ready: make(chan struct{})},
+		bridge:     bridgeNetwork{link: bridgeName(opt.State), ready: make(chan struct{}), plugged: make(map[netip.Addr]*networking.Endpoint)},
 		containers: make(map[string]*Container),
 		names:      make(map[string]string),
 	}
@@ -113,6 +115,7 @@ func Open(ctx context.Context, opt Options) (_ *Engine, err error) {
 	}
 	// The network needs nothing of what follows: the first container that wants it waits for it.
 	used := e.addresses()
+	e.goroutines.Go(e.watchRules)
 	e.goroutines.Go(func() {
 		defer close(e.bridge.ready)
 		e.bridge.err = e.bridge.setUp(context.WithoutCancel(ctx), db, used)

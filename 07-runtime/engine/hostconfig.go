@@ -46,7 +46,6 @@ func refuse(req container.CreateRequest) error {
 		{len(h.DeviceCgroupRules) > 0, "DeviceCgroupRules"},
 		{len(h.DeviceRequests) > 0, "DeviceRequests"},
 		{len(h.Devices) > 0, "Devices"},
-		{len(h.ExtraHosts) > 0, "ExtraHosts"},
 		{len(h.GroupAdd) > 0, "GroupAdd"},
 		{h.Init != nil && *h.Init, "Init"},
 		{h.IOMaximumBandwidth != 0, "IOMaximumBandwidth"},

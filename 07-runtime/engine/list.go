@@ -178,7 +178,9 @@ func portSummaries(r *record) []container.PortSummary {
 		for _, p := range r.Endpoint.Ports {
 			port, _ := network.PortFrom(p.ContainerPort, network.IPProtocol(p.Protocol))
 			published[port] = true
-			ports = append(ports, container.PortSummary{IP: p.HostIP, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Protocol})
+			for _, host := range hostAddresses(p) {
+				ports = append(ports, container.PortSummary{IP: host, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Protocol})
+			}
 		}
 	}
 	if r.State.running() {

@@ -14,13 +14,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
-	"github.com/vishvananda/netlink"
 	"go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 
 	networking "drydock.example/05-networking"
 )
@@ -46,6 +45,44 @@ type bridgeNetwork struct {
 	err     error         // of that
 	network networking.Network
 	pool    *networking.Pool
+
+	mu      sync.Mutex
+	plugged map[netip.Addr]*networking.Endpoint // what the rules are to know, from before it is told them
+}
+
+// plug notes that the rules are to know of ep. Undo: unplug.
+func (b *bridgeNetwork) plug(ep *endpoint) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.plugged[ep.Address.Addr()] = ep.kernel()
+}
+
+// unplug waits for a repair that is under way: after it nobody publishes ep again.
+func (b *bridgeNetwork) unplug(ep *endpoint) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.plugged, ep.Address.Addr())
+}
+
+// repair puts back what is missing of the network and of what is published in it.
+func (b *bridgeNetwork) repair(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	errs := []error{b.network.Create(ctx)}
+	for _, ep := range b.plugged {
+		errs = append(errs, b.network.Publish(ctx, ep))
+	}
+	return errors.Join(errs...)
+}
+
+// watchRules repairs the network whenever somebody has flushed the rules, until Close. What cannot
+// be repaired is met again, and told, by the next container that is connected.
+func (e *Engine) watchRules() {
+	networking.Watch(e.ctx, func() {
+		if <-e.bridge.ready; e.bridge.err == nil && e.ctx.Err() == nil {
+			e.bridge.repair(e.ctx)
+		}
+	})
 }
 
 // DefaultState is where the one engine that a host usually has keeps what dies with the machine.
@@ -67,25 +104,17 @@ func (b *bridgeNetwork) setUp(ctx context.Context, db *bbolt.DB, used []netip.Ad
 	if err != nil {
 		return err
 	}
-	taken, err := takenSubnets(b.link)
-	if err != nil {
-		return err
-	}
-	// The subnet of earlier times is kept, unless somebody else has it now and no container does.
-	if !n.Subnet.IsValid() || len(used) == 0 && overlaps(n.Subnet, taken) {
-		if n.Subnet, err = freeSubnet(taken); err != nil {
-			return err
-		}
-		n.Gateway = n.Subnet.Addr().Next()
-	}
 	n.Name, n.Bridge = network.NetworkBridge, b.link
-	if err := saveNetwork(db, n); err != nil {
-		return err
+	if len(used) > 0 {
+		err = n.Create(ctx) // containers have addresses in this subnet, whoever else came to have it
+	} else if err = n.CreateFree(ctx, networking.PrivateSubnets...); errdefs.IsAlreadyExists(err) {
+		// The subnet of earlier times is somebody else's now, or the bridge is of an earlier life with another one.
+		err = n.Delete(ctx)
+		n.Subnet, n.Gateway = netip.Prefix{}, netip.Addr{}
+		err = errors.Join(err, n.CreateFree(ctx, networking.PrivateSubnets...))
 	}
-	err = n.Create(ctx)
-	if errdefs.IsAlreadyExists(err) && len(used) == 0 {
-		// A bridge of ours from an earlier life, with the subnet of that life.
-		err = errors.Join(n.Delete(ctx), n.Create(ctx))
+	if err == nil {
+		err = saveNetwork(db, n)
 	}
 	if err != nil {
 		return err
@@ -119,60 +148,6 @@ func saveNetwork(db *bbolt.DB, n networking.Network) error {
 	})
 }
 
-// freeSubnet returns the first private /16, then /24, that no route of the host leads into.
-func freeSubnet(taken []netip.Prefix) (netip.Prefix, error) {
-	for i := byte(30); i >= 18; i-- {
-		if p := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, i, 0, 0}), 16); !overlaps(p, taken) {
-			return p, nil
-		}
-	}
-	for i := 255; i >= 0; i-- {
-		if p := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(i), 0}), 24); !overlaps(p, taken) {
-			return p, nil
-		}
-	}
-	return netip.Prefix{}, errdefs.ErrResourceExhausted.WithMessage("no private subnet is free for the network bridge: the host has routes into all of 172.18.0.0 to 172.30.0.0/16 and 192.168.0.0/16")
-}
-
-func overlaps(p netip.Prefix, others []netip.Prefix) bool {
-	for _, o := range others {
-		if p.Overlaps(o) {
-			return true
-		}
-	}
-	return false
-}
-
-// takenSubnets returns where the host's routes lead, but for the default routes and those of the
-// link own.
-func takenSubnets(own string) ([]netip.Prefix, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	defer h.Close()
-	ownIndex := -1
-	if link, err := h.LinkByName(own); err == nil {
-		ownIndex = link.Attrs().Index
-	}
-	// All tables: a subnet that only a policy route leads to is in use as well.
-	routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	var taken []netip.Prefix
-	for _, r := range routes {
-		if r.Dst == nil || r.LinkIndex == ownIndex {
-			continue
-		}
-		bits, _ := r.Dst.Mask.Size()
-		if a, ok := netip.AddrFromSlice(r.Dst.IP.To4()); ok && bits > 0 {
-			taken = append(taken, netip.PrefixFrom(a, bits))
-		}
-	}
-	return taken, nil
-}
-
 // checkNetwork refuses networks and ports that a container cannot have.
 func checkNetwork(h *container.HostConfig) error {
 	mode := h.NetworkMode
@@ -183,6 +158,13 @@ func checkNetwork(h *container.HostConfig) error {
 	default:
 		// Not of the kind NotFound: at a create that means the image, and clients answer by pulling it.
 		return invalid("network %s not found", mode)
+	}
+	var gateway netip.Addr
+	if mode == "" || mode.IsDefault() || mode.IsBridge() {
+		gateway = netip.IPv4Unspecified() // which one is known when the container starts
+	}
+	if _, err := extraHosts(h, gateway); err != nil {
+		return err
 	}
 	for port, bindings := range h.PortBindings {
 		for _, b := range bindings {
@@ -202,9 +184,6 @@ func publication(port network.Port, b network.PortBinding) ([]networking.Port, e
 	}
 	if p.HostIP.IsValid() && !p.HostIP.Unmap().Is4() {
 		return nil, invalid("invalid port specification: host address %s: IPv6 is not supported by this engine", p.HostIP)
-	}
-	if !p.HostIP.IsValid() {
-		p.HostIP = netip.IPv4Unspecified()
 	}
 	from, to, isRange := strings.Cut(b.HostPort, "-")
 	if !isRange {
@@ -241,6 +220,28 @@ func (rs reservations) ports() []networking.Port {
 		ports = append(ports, r.Port)
 	}
 	return ports
+}
+
+// relay has [::1] answer, from where no rule leads to a container, for the ports on all addresses.
+func (rs reservations) relay(ctx context.Context, to netip.Addr) error {
+	for _, r := range rs {
+		if r.Port.HostIP.IsValid() {
+			continue // one IPv4 address, or all of them
+		}
+		if err := r.Relay(ctx, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostAddresses are where p is published, as the API has it: a port on all addresses has one in
+// either family.
+func hostAddresses(p networking.Port) []netip.Addr {
+	if !p.HostIP.IsValid() {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	return []netip.Addr{p.HostIP}
 }
 
 // reserve takes the host ports that the container publishes.
@@ -289,7 +290,7 @@ func reserveOne(candidates []networking.Port) (*networking.Reservation, error) {
 		if !errdefs.IsAlreadyExists(err) {
 			return nil, err
 		}
-		err = conflict("Bind for %s:%d failed: port is already allocated (%w)", p.HostIP, p.HostPort, err)
+		err = conflict("Bind for %s:%d failed: port is already allocated (%w)", hostAddresses(p)[0], p.HostPort, err)
 	}
 	return nil, err
 }
@@ -329,17 +330,23 @@ func (e *Engine) releaseEndpoint(ep *endpoint, held reservations) {
 	}
 }
 
-// connect plugs the cable in. Should somebody have flushed the rules or removed the bridge, the
-// network is repaired first.
-func (e *Engine) connect(ctx context.Context, ns *os.File, ep *networking.Endpoint) error {
-	err := e.bridge.network.Connect(ctx, ns, ep)
-	if !errdefs.IsNotFound(err) {
+// connect plugs the cable in, and relays what the rules do not translate. Should somebody have
+// flushed the rules or removed the bridge, the network is repaired first. Undo, after an error
+// too: disconnect.
+func (e *Engine) connect(ctx context.Context, ns *os.File, ep *endpoint, held reservations) error {
+	e.bridge.plug(ep)
+	cable := ep.kernel()
+	err := e.bridge.network.Connect(ctx, ns, cable)
+	if errdefs.IsNotFound(err) {
+		if err = e.bridge.network.Create(ctx); err == nil {
+			err = e.bridge.network.Connect(ctx, ns, cable)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	if err := e.bridge.network.Create(ctx); err != nil {
-		return err
-	}
-	return e.bridge.network.Connect(ctx, ns, ep)
+	ep.MAC = cable.MAC
+	return held.relay(ctx, ep.Address.Addr())
 }
 
 // disconnect takes the cable out. What is gone already is no error.
@@ -351,6 +358,7 @@ func (e *Engine) disconnect(ctx context.Context, ep *endpoint) error {
 	if e.bridge.err != nil {
 		return e.bridge.err
 	}
+	e.bridge.unplug(ep)
 	return e.bridge.network.Disconnect(ctx, ep.kernel())
 }
 
@@ -366,6 +374,7 @@ func (e *Engine) unplug(ctx context.Context, ep *endpoint, held reservations) er
 	if e.bridge.err != nil {
 		return e.bridge.err
 	}
+	e.bridge.unplug(ep)
 	if len(ep.Ports) > 0 {
 		if err := e.bridge.network.Unpublish(ctx, ep.kernel()); err != nil {
 			return err
@@ -419,7 +428,9 @@ func portMap(r *record) network.PortMap {
 	if r.Endpoint != nil {
 		for _, p := range r.Endpoint.Ports {
 			port, _ := network.PortFrom(p.ContainerPort, network.IPProtocol(p.Protocol))
-			ports[port] = append(ports[port], network.PortBinding{HostIP: p.HostIP, HostPort: strconv.Itoa(int(p.HostPort))})
+			for _, host := range hostAddresses(p) {
+				ports[port] = append(ports[port], network.PortBinding{HostIP: host, HostPort: strconv.Itoa(int(p.HostPort))})
+			}
 		}
 	}
 	return ports
@@ -428,68 +439,85 @@ func portMap(r *record) network.PortMap {
 // netFiles writes the container's hosts, hostname and resolv.conf, which are mounted over those
 // of the image.
 func (c *Container) netFiles(r *record) error {
-	var hosts strings.Builder
-	hosts.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
-	if r.Endpoint != nil {
-		fmt.Fprintf(&hosts, "%s\t%s\n", r.Endpoint.Address.Addr(), r.Config.Hostname)
-	}
-	resolv, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil && !os.IsNotExist(err) {
+	hosts, err := hostsFile(r)
+	if err != nil {
 		return err
 	}
-	files := map[string]string{
-		"hosts":       hosts.String(),
-		"hostname":    r.Config.Hostname + "\n",
-		"resolv.conf": string(resolv),
+	resolv, err := resolvConf(r)
+	if err != nil {
+		return err
 	}
-	if r.HostConfig.NetworkMode.IsHost() {
-		own, err := os.ReadFile("/etc/hosts")
-		if err != nil && !os.IsNotExist(err) {
-			return err
-		}
-		files["hosts"] = string(own)
-	} else if r.Endpoint != nil {
-		if files["resolv.conf"], err = reachableResolvers(files["resolv.conf"]); err != nil {
-			return err
-		}
-	}
-	for name, text := range files {
-		if err := os.WriteFile(c.dir(name), []byte(text), 0o644); err != nil {
+	for name, text := range map[string][]byte{"hosts": hosts, "hostname": []byte(r.Config.Hostname + "\n"), "resolv.conf": resolv} {
+		if err := os.WriteFile(c.dir(name), text, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// reachableResolvers drops the nameservers on the host's loopback, which is another one in the
-// container. Where none is left, it takes what systemd-resolved forwards to, and in the end
-// public servers, as Docker does.
-func reachableResolvers(conf string) (string, error) {
-	filter := func(conf string) (string, bool) {
-		var kept []string
-		found := false
-		for line := range strings.Lines(conf) {
-			if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "nameserver" {
-				a, err := netip.ParseAddr(fields[1])
-				if err == nil && a.Unmap().IsLoopback() {
-					continue
-				}
-				found = true
-			}
-			kept = append(kept, line)
-		}
-		return strings.Join(kept, ""), found
+// hostsFile is the container's own name and what --add-host says; in the host's network, after
+// what the host knows.
+func hostsFile(r *record) ([]byte, error) {
+	var gateway netip.Addr
+	var own []netip.Addr
+	if r.Endpoint != nil {
+		gateway, own = r.Endpoint.Gateway, []netip.Addr{r.Endpoint.Address.Addr()}
 	}
-	text, found := filter(conf)
-	if found {
-		return text, nil
+	added, err := extraHosts(r.HostConfig, gateway)
+	if err != nil {
+		return nil, err
 	}
-	upstream, err := os.ReadFile("/run/systemd/resolve/resolv.conf")
+	if !r.HostConfig.NetworkMode.IsHost() {
+		return networking.Hosts([]string{r.Config.Hostname}, own, added), nil
+	}
+	hosts, err := os.ReadFile("/etc/hosts")
 	if err != nil && !os.IsNotExist(err) {
-		return "", err
+		return nil, err
 	}
-	if text, found := filter(string(upstream)); found {
-		return text, nil
+	for _, h := range added {
+		hosts = fmt.Appendf(hosts, "%s\t%s\n", h.Address, h.Name)
 	}
-	return text + "nameserver 8.8.8.8\nnameserver 8.8.4.4\n", nil
+	return hosts, nil
+}
+
+func extraHosts(h *container.HostConfig, gateway netip.Addr) ([]networking.Host, error) {
+	var all []networking.Host
+	for _, s := range h.ExtraHosts {
+		host, err := networking.ParseHost(s, gateway)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, host)
+	}
+	return all, nil
+}
+
+// resolvConf is the host's, as far as it means the same in the container. Where it names nobody
+// whom a container with a cable reaches, public servers are asked, as Docker does.
+func resolvConf(r *record) ([]byte, error) {
+	if r.HostConfig.NetworkMode.IsHost() {
+		conf, err := os.ReadFile("/etc/resolv.conf")
+		if os.IsNotExist(err) {
+			return nil, nil
+		}
+		return conf, err
+	}
+	conf, err := networking.HostResolvConf()
+	if err != nil {
+		return nil, err
+	}
+	conf = networking.ResolvConf(conf)
+	if r.Endpoint != nil && !namesServer(conf) {
+		conf = append(conf, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"...)
+	}
+	return conf, nil
+}
+
+func namesServer(conf []byte) bool {
+	for line := range strings.Lines(string(conf)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+			return true
+		}
+	}
+	return false
 }

@@ -112,7 +112,10 @@ func (c *Container) restore(ctx context.Context) error {
 		switch {
 		case err == nil && status.Started && rec.State.running():
 			r.pid, r.shim = status.Pid, client
-			r.ports = rereserve(rec.Endpoint)
+			r.ports = rereserve(ctx, rec.Endpoint)
+			if rec.Endpoint != nil {
+				e.bridge.plug(rec.Endpoint)
+			}
 			c.mu.Lock()
 			c.run = r
 			c.mu.Unlock()
@@ -159,7 +162,7 @@ func (c *Container) neverStarted(ctx context.Context) error {
 // rereserve takes a running container's host ports again: the reservations of the last engine
 // ended with its process. A port that somebody has taken meanwhile stays theirs, and the rules
 // still lead it to the container.
-func rereserve(ep *endpoint) reservations {
+func rereserve(ctx context.Context, ep *endpoint) reservations {
 	var held reservations
 	if ep != nil {
 		for _, p := range ep.Ports {
@@ -167,6 +170,7 @@ func rereserve(ep *endpoint) reservations {
 				held = append(held, r)
 			}
 		}
+		held.relay(ctx, ep.Address.Addr())
 	}
 	return held
 }
@@ -178,18 +182,13 @@ func (e *Engine) restoreNetwork(ctx context.Context) error {
 	if e.bridge.err != nil {
 		return nil // the first container that wants the network is told
 	}
-	known := map[netip.Addr]bool{}
-	var errs []error
-	for _, c := range e.all() {
-		if rec, _, _ := c.snapshot(); rec.State.running() && rec.Endpoint != nil {
-			known[rec.Endpoint.Address.Addr()] = true
-			errs = append(errs, e.bridge.network.Publish(ctx, rec.Endpoint.kernel()))
-		}
-	}
+	errs := []error{e.bridge.repair(ctx)}
 	plugged, err := e.bridge.network.Endpoints(ctx)
 	errs = append(errs, err)
+	e.bridge.mu.Lock()
+	defer e.bridge.mu.Unlock()
 	for _, ep := range plugged {
-		if !known[ep.Address.Addr()] {
+		if e.bridge.plugged[ep.Address.Addr()] == nil {
 			errs = append(errs, e.bridge.network.Disconnect(ctx, &ep))
 		}
 	}

@@ -98,11 +98,9 @@ func (c *Container) start(ctx context.Context, rec record) (err error) {
 	var networkErr error
 	network.Go(func() {
 		if rec.Endpoint != nil {
-			ep := rec.Endpoint.kernel()
-			if networkErr = e.connect(ctx, launch.Network, ep); networkErr != nil {
+			if networkErr = e.connect(ctx, launch.Network, rec.Endpoint, held); networkErr != nil {
 				return
 			}
-			rec.Endpoint.MAC = ep.MAC
 		}
 		networkErr = e.save(&rec)
 	})
