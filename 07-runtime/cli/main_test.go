@@ -145,7 +145,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.RunT(inTurn{t}, testscript.Params{
+	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+":"+env.Getenv("PATH"))
@@ -165,16 +165,6 @@ func TestScripts(t *testing.T) {
 			"exits": exits,
 		},
 	})
-}
-
-// inTurn runs one script after the other: two engines that begin at the same
-// moment on one network would compete for a subnet.
-type inTurn struct{ *testing.T }
-
-func (t inTurn) Parallel()     {}
-func (t inTurn) Verbose() bool { return testing.Verbose() }
-func (t inTurn) Run(name string, f func(testscript.T)) {
-	t.T.Run(name, func(t *testing.T) { f(inTurn{t}) })
 }
 
 // exits STATUS PROGRAM [ARG...] runs a program whose exit status is told apart
