@@ -81,6 +81,7 @@ type initProcess struct {
 	in  decoder
 	out encoder
 
+	entered  bool     // see [awaitCgroup]
 	warnings []string // what was asked for, is not essential, and could not be had
 
 	root    int            // descriptor of the new root directory
@@ -170,21 +171,24 @@ func newSession(p *initProcess) error {
 // enteredEarly waits until the process is in its cgroup, where it is about to
 // take that as the root of what it will see.
 func enteredEarly(p *initProcess) error {
-	if !p.Enters || !isNew(p.Namespaces, specs.CgroupNamespace) {
+	if !isNew(p.Namespaces, specs.CgroupNamespace) {
 		return nil
 	}
-	_, err := p.hear()
-	return err
+	return awaitCgroup(p)
 }
 
 // enteredLate does so where nothing before the hooks depends on it. To move a
 // process, cgroup v1 waits until every processor has seen that nobody forks;
 // the mounts are made in that time.
-func enteredLate(p *initProcess) error {
-	if !p.Enters || isNew(p.Namespaces, specs.CgroupNamespace) {
+func enteredLate(p *initProcess) error { return awaitCgroup(p) }
+
+// awaitCgroup waits, once, for the creator's word that the process has been moved.
+func awaitCgroup(p *initProcess) error {
+	if !p.Enters || p.entered {
 		return nil
 	}
 	_, err := p.hear()
+	p.entered = err == nil
 	return err
 }
 
