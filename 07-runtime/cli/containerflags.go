@@ -40,6 +40,7 @@ type containerFlags struct {
 	volumes     []string
 	network     string
 	entrypoint  string
+	init        bool
 	autoRemove  bool
 	stopSignal  string
 	stopTimeout int
@@ -68,6 +69,7 @@ func (f *containerFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.volumes, "volume", "v", nil, "Bind mount a directory, as in /host/dir:/dir[:ro]")
 	flags.StringVar(&f.network, "network", "default", "Connect the container to a network: bridge, host or none")
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
+	flags.BoolVar(&f.init, "init", false, "Run an init inside the container that forwards signals and reaps processes")
 	flags.BoolVar(&f.autoRemove, "rm", false, "Automatically remove the container when it exits")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "Signal to stop the container")
 	flags.IntVar(&f.stopTimeout, "stop-timeout", 0, "Seconds to wait before a container that is stopped is killed")
@@ -97,6 +99,9 @@ func (f *containerFlags) options(args []string, flags *pflag.FlagSet) (client.Co
 	if flags.Changed("entrypoint") {
 		// An empty one takes the image's away.
 		config.Entrypoint = []string{f.entrypoint}
+	}
+	if flags.Changed("init") {
+		host.Init = &f.init
 	}
 	if flags.Changed("pids-limit") {
 		host.PidsLimit = &f.pidsLimit

@@ -114,6 +114,7 @@ func TestTheSameAsDocker(t *testing.T) {
 			"docker run --rm box /etc/passwd",
 			"docker run --rm -e A=1 -w /tmp --hostname here box sh -c 'echo $A $PWD; hostname'",
 			"docker run --rm -t box sh -c 'echo a terminal'",
+			"docker run --rm --init box sh -c 'cat /proc/1/cmdline; exit 5'",
 			"docker run --rm -m 1k box true",
 			"docker run --rm 127.0.0.1:1/x",
 			"docker run --rm --pull never nothing",

@@ -50,6 +50,9 @@ func (e *Engine) ContainerCreate(ctx context.Context, name string, req container
 	if err := checkNetwork(req.HostConfig); err != nil {
 		return none, err
 	}
+	if err := e.checkInit(ctx, req.HostConfig); err != nil {
+		return none, err
+	}
 
 	// No image goes away between here and the moment the container is known to use it.
 	e.imageUse.RLock()

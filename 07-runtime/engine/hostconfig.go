@@ -47,7 +47,6 @@ func refuse(req container.CreateRequest) error {
 		{len(h.DeviceRequests) > 0, "DeviceRequests"},
 		{len(h.Devices) > 0, "Devices"},
 		{len(h.GroupAdd) > 0, "GroupAdd"},
-		{h.Init != nil && *h.Init, "Init"},
 		{h.IOMaximumBandwidth != 0, "IOMaximumBandwidth"},
 		{h.IOMaximumIOps != 0, "IOMaximumIOps"},
 		{h.IpcMode != "" && !h.IpcMode.IsPrivate(), "IpcMode"},

@@ -19,7 +19,7 @@ import (
 // client's own.
 var supported = map[string]bool{
 	"Binds": true, "ContainerIDFile": true, "NetworkMode": true, "PortBindings": true, "AutoRemove": true, "ConsoleSize": true,
-	"ExtraHosts": true, "PublishAllPorts": true, "ReadonlyRootfs": true, "ShmSize": true, "SecurityOpt": true,
+	"ExtraHosts": true, "PublishAllPorts": true, "ReadonlyRootfs": true, "Init": true, "ShmSize": true, "SecurityOpt": true,
 	"CPUShares": true, "Memory": true, "NanoCPUs": true, "CPUPeriod": true, "CPUQuota": true, "MemorySwap": true, "PidsLimit": true,
 }
 

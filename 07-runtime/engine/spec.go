@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	namespaces "drydock.example/02-namespaces"
+	"drydock.example/07-runtime/oci"
 	"drydock.example/07-runtime/shim"
 )
 
@@ -58,6 +59,9 @@ func (c *Container) spec(r *record, layers []string) (*specs.Spec, error) {
 	s.Linux.CgroupsPath = path.Join(c.engine.opt.CgroupParent, c.id)
 	s.Linux.Resources = resources(h)
 	s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = h.MaskedPaths, h.ReadonlyPaths
+	if h.Init != nil && *h.Init {
+		s.Annotations = map[string]string{oci.InitAnnotation: "true"}
+	}
 	if h.NetworkMode.IsHost() {
 		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
 			return ns.Type == specs.NetworkNamespace

@@ -79,6 +79,10 @@ func (c *Container) start(ctx context.Context, rec record) (err error) {
 	}
 	rec.State = state{Status: container.StateRunning, StartedAt: time.Now().UTC(), FinishedAt: rec.State.FinishedAt}
 
+	// The engine may have another runtime than when the container was made.
+	if err := e.checkInit(ctx, rec.HostConfig); err != nil {
+		return err
+	}
 	launch, err := c.prepare(&rec)
 	if err != nil {
 		return err

@@ -161,7 +161,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 	}
 	o := namespaces.Options{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console, Files: files,
-		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot,
+		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot, Reaper: reaped(spec),
 		Started: func() error { return c.started(ctx) },
 	}
 	mode, err := cgroups.Detect()

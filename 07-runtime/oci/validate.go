@@ -17,7 +17,7 @@ import (
 // for what this runtime cannot do: silence would be taken for consent.
 func validate(spec *specs.Spec) error {
 	for _, check := range []func(*specs.Spec) error{
-		checkVersion, checkRoot, checkProcess, checkMounts, checkHooks, checkLinux, checkNamespaces,
+		checkVersion, checkRoot, checkProcess, checkMounts, checkHooks, checkLinux, checkNamespaces, checkInit,
 	} {
 		if err := check(spec); err != nil {
 			return err

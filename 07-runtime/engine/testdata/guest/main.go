@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strconv"
@@ -34,6 +35,16 @@ func run(args []string) error {
 		for i := range n {
 			fmt.Println("line", i+1)
 		}
+	case "orphan": // what becomes of a process whose parent ends, and which then ends
+		return orphan()
+	case "leave": // a child with this one's standard input, whose number it prints
+		c := exec.Command("/proc/self/exe", "cat")
+		c.Stdin = os.Stdin
+		err := c.Start()
+		if err == nil {
+			fmt.Print(c.Process.Pid)
+		}
+		return err
 	case "exit":
 		code, _ := strconv.Atoi(args[1])
 		os.Exit(code)
@@ -65,6 +76,9 @@ func run(args []string) error {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 		fmt.Println("running")
 		select {}
+	case "wait": // asks for no signal
+		fmt.Println("running")
+		return unix.Pause()
 	case "ticks": // a line for each line on its standard input, for ever
 		in := bufio.NewScanner(os.Stdin)
 		for in.Scan() {
@@ -130,3 +144,49 @@ func run(args []string) error {
 }
 
 var eaten [][]byte
+
+// orphan prints "zombie" or "reaped".
+func orphan() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	parent := exec.Command("/proc/self/exe", "leave")
+	parent.Stdin = r
+	out, err := parent.Output()
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(string(out))
+	if err != nil {
+		return err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	w.Close() // now it ends
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+	if os.Getpid() == 1 {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(status), "(zombie)") {
+			return fmt.Errorf("process %d: %q, %v: want a zombie", pid, status, err)
+		}
+		fmt.Println("zombie")
+		return nil
+	}
+	// No event tells that a process has been waited for.
+	for unix.Kill(pid, 0) == nil {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println("reaped")
+	return nil
+}
