@@ -89,7 +89,9 @@ func (c *cli) currentContext() (string, error) {
 		return defaultContext, nil // no home: nobody has chosen
 	}
 	chosen := choices{CurrentContext: defaultContext}
-	if err := readJSON(filepath.Join(dir, "config.json"), &chosen); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = readJSON(filepath.Join(dir, "config.json"), &chosen)
+	// A home that belongs to somebody else, as after sudo -u, holds no choice of this user's.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return "", err
 	}
 	return chosen.CurrentContext, nil

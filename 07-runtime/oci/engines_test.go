@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,7 +43,8 @@ func (e *engine) must(words string, args ...string) string {
 	return out
 }
 
-// removeCgroups removes what others leave, in every hierarchy, with what is below it.
+// removeCgroups removes what others leave, in every hierarchy, with what is
+// below it, when their processes have ended: conmon and what it runs at the end outlive a container a little.
 func removeCgroups(paths ...string) {
 	for _, path := range paths {
 		left, _ := filepath.Glob("/sys/fs/cgroup/*" + path)
@@ -55,8 +57,36 @@ func removeCgroups(paths ...string) {
 				return nil
 			})
 			for _, dir := range slices.Backward(dirs) {
+				awaitEmpty(dir)
 				unix.Rmdir(dir)
 			}
+		}
+	}
+}
+
+// awaitEmpty returns when no process is in a cgroup, or one does not end within
+// ten seconds.
+func awaitEmpty(cgroup string) {
+	for {
+		text, err := os.ReadFile(cgroup + "/cgroup.procs")
+		pid, _, more := strings.Cut(string(text), "\n")
+		if err != nil || !more || !awaitEnd(pid) {
+			return
+		}
+	}
+}
+
+// awaitEnd waits for the end of a process, and reports whether it came.
+func awaitEnd(pid string) bool {
+	n, _ := strconv.Atoi(pid)
+	fd, err := unix.PidfdOpen(n, 0)
+	if err != nil {
+		return err == unix.ESRCH
+	}
+	defer unix.Close(fd)
+	for {
+		if ended, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); err != unix.EINTR {
+			return ended == 1
 		}
 	}
 }

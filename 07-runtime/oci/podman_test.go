@@ -39,9 +39,11 @@ func newPodman(t *testing.T) (e *engine, container []string) {
 	parent := hosttest.Cgroup() + "/" + t.Name()
 	t.Cleanup(func() {
 		e.ask("rm", "-af")
-		unix.Unmount(dir+"/root/overlay", unix.MNT_DETACH)
-		os.RemoveAll(run)
 		removeCgroups(parent, "/libpod_parent")
+		// Each podman mounts it again, also the one that conmon runs at the end.
+		for unix.Unmount(dir+"/root/overlay", unix.MNT_DETACH) == nil {
+		}
+		os.RemoveAll(run)
 	})
 	return e, []string{"--network", "none", "--cgroup-parent", parent, "--rootfs", dir + "/rootfs"}
 }
