@@ -71,15 +71,7 @@ func TestTheSameAsDocker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := start(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := running(t)
 	registry := serveRegistry(t, filepath.Join(bin, "guests", "box"))
 	for _, scene := range []struct {
 		name  string

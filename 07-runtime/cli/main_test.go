@@ -115,6 +115,21 @@ func start(dir string, flags ...string) (*daemon, error) {
 	return d, nil
 }
 
+// running is a daemon for one test, with a directory of its own.
+func running(t *testing.T, flags ...string) *daemon {
+	t.Helper()
+	d, err := start(t.TempDir(), flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
 // stop removes what the test has left in the engine, and lets the daemon leave.
 func (d *daemon) stop() error {
 	bin, err := programs()

@@ -24,15 +24,7 @@ func TestDaemonWithAMirror(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(config, "registries.json"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, err := start(t.TempDir(), "--config", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := running(t, "--config", config)
 	out, err := exec.Command(filepath.Join(bin, "drydock"), "-H", d.host, "pull", "registry.example/tiny:1").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)

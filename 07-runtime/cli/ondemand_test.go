@@ -188,15 +188,7 @@ func TestDaemonNeedsOverlay(t *testing.T) {
 // A daemon that is there already is named.
 func TestSecondDaemonOnOneSocket(t *testing.T) {
 	hosttest.Require(t, hosttest.Root, hosttest.Overlay)
-	d, err := start(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := running(t)
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

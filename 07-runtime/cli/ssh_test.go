@@ -82,15 +82,7 @@ func TestDaemonAtTheOtherEndOfSSH(t *testing.T) {
 	}
 	config := sshd(t, bin+":"+os.Getenv("PATH"))
 	hosttest.Require(t, hosttest.Overlay)
-	d, err := start(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	d := running(t)
 	env := append(os.Environ(), "DRYDOCK_CONFIG="+t.TempDir())
 	drydock := func(stdin string, args ...string) (stdout, stderr string, err error) {
 		cmd := exec.Command(filepath.Join(bin, "drydock"), args...)

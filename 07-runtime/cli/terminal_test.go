@@ -111,15 +111,7 @@ func winsize(t *testing.T, pid string) unix.Winsize {
 
 func TestTerminal(t *testing.T) {
 	hosttest.Require(t, hosttest.Root, hosttest.Overlay)
-	d, err := start(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := running(t)
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -185,15 +177,7 @@ func TestTerminal(t *testing.T) {
 // SIGTERM to the client of a container without a terminal is the container's.
 func TestSignalsAreTheContainers(t *testing.T) {
 	hosttest.Require(t, hosttest.Root, hosttest.Overlay)
-	d, err := start(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := running(t)
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

@@ -38,111 +38,93 @@ func connect(ctx context.Context, name string, insecure, push bool) (repo *image
 	return repo, "", err
 }
 
-var attach = command{
-	usage: "attach [--insecure] TYPE NAME FILE...",
-	about: "put files beside an image in its registry: a signature, a list of contents",
-	alone: true,
-	run: func(ctx context.Context, _ *images.Store, args []string) (int, error) {
-		flags := flag.NewFlagSet("attach", flag.ContinueOnError)
-		insecure := flags.Bool("insecure", false, "")
-		if flags.Parse(args) != nil || flags.NArg() < 3 || !strings.Contains(flags.Arg(0), "/") {
-			return 2, errUsage
-		}
-		repo, id, err := connect(ctx, flags.Arg(1), *insecure, true)
-		if err != nil {
-			return 1, err
-		}
-		defer repo.Close()
-		subject, err := repo.Descriptor(ctx, id)
-		if err != nil {
-			return 1, err
-		}
-		desc, err := repo.PushArtifact(ctx, "", images.Artifact{Type: flags.Arg(0), Subject: &subject, Files: flags.Args()[2:]})
-		if err != nil {
-			return 1, err
-		}
-		fmt.Println(desc.Digest)
-		return 0, nil
-	},
+// onRepository is a command on a repository in its registry, which needs no
+// image here. named returns the name among the arguments, "" when they do not fit.
+func onRepository(verb, arguments, about string, push bool, named func(args []string) string,
+	do func(ctx context.Context, repo *images.Repository, id string, args []string) error) command {
+	return command{
+		usage: verb + " [--insecure] " + arguments, about: about, alone: true,
+		run: func(ctx context.Context, _ *images.Store, args []string) (int, error) {
+			flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+			insecure := flags.Bool("insecure", false, "")
+			if flags.Parse(args) != nil || named(flags.Args()) == "" {
+				return 2, errUsage
+			}
+			repo, id, err := connect(ctx, named(flags.Args()), *insecure, push)
+			if err != nil {
+				return 1, err
+			}
+			defer repo.Close()
+			if err := do(ctx, repo, id, flags.Args()); err != nil {
+				return 1, err
+			}
+			return 0, nil
+		},
+	}
 }
 
-var referrers = command{
-	usage: "referrers [--insecure] NAME",
-	about: "list what is beside an image in its registry",
-	alone: true,
-	run: func(ctx context.Context, _ *images.Store, args []string) (int, error) {
-		flags := flag.NewFlagSet("referrers", flag.ContinueOnError)
-		insecure := flags.Bool("insecure", false, "")
-		if flags.Parse(args) != nil || flags.NArg() != 1 {
-			return 2, errUsage
+// first returns the name where it is the first of n arguments.
+func first(n int) func(args []string) string {
+	return func(args []string) string {
+		if len(args) != n {
+			return ""
 		}
-		repo, id, err := connect(ctx, flags.Arg(0), *insecure, false)
-		if err != nil {
-			return 1, err
+		return args[0]
+	}
+}
+
+var attach = onRepository("attach", "TYPE NAME FILE...", "put files beside an image in its registry: a signature, a list of contents", true,
+	func(args []string) string {
+		if len(args) < 3 || !strings.Contains(args[0], "/") {
+			return ""
 		}
-		defer repo.Close()
+		return args[1]
+	},
+	func(ctx context.Context, repo *images.Repository, id string, args []string) error {
 		subject, err := repo.Descriptor(ctx, id)
 		if err != nil {
-			return 1, err
+			return err
+		}
+		desc, err := repo.PushArtifact(ctx, "", images.Artifact{Type: args[0], Subject: &subject, Files: args[2:]})
+		if err != nil {
+			return err
+		}
+		fmt.Println(desc.Digest)
+		return nil
+	})
+
+var referrers = onRepository("referrers", "NAME", "list what is beside an image in its registry", false, first(1),
+	func(ctx context.Context, repo *images.Repository, id string, _ []string) error {
+		subject, err := repo.Descriptor(ctx, id)
+		if err != nil {
+			return err
 		}
 		all, err := repo.Referrers(ctx, subject.Digest, "")
 		if err != nil {
-			return 1, err
+			return err
 		}
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
 		fmt.Fprintln(w, "DIGEST\tTYPE")
 		for _, desc := range all {
 			fmt.Fprintf(w, "%s\t%s\n", desc.Digest, desc.ArtifactType)
 		}
-		return 0, w.Flush()
-	},
-}
+		return w.Flush()
+	})
 
-var fetch = command{
-	usage: "fetch [--insecure] NAME DIR",
-	about: "write the files of an artifact into a directory",
-	alone: true,
-	run: func(ctx context.Context, _ *images.Store, args []string) (int, error) {
-		flags := flag.NewFlagSet("fetch", flag.ContinueOnError)
-		insecure := flags.Bool("insecure", false, "")
-		if flags.Parse(args) != nil || flags.NArg() != 2 {
-			return 2, errUsage
-		}
-		repo, id, err := connect(ctx, flags.Arg(0), *insecure, false)
-		if err != nil {
-			return 1, err
-		}
-		defer repo.Close()
-		names, err := repo.FetchArtifact(ctx, id, flags.Arg(1))
+var fetch = onRepository("fetch", "NAME DIR", "write the files of an artifact into a directory", false, first(2),
+	func(ctx context.Context, repo *images.Repository, id string, args []string) error {
+		names, err := repo.FetchArtifact(ctx, id, args[1])
 		for _, name := range names {
 			fmt.Println(name)
 		}
-		if err != nil {
-			return 1, err
-		}
-		return 0, nil
-	},
-}
+		return err
+	})
 
-var deleteImage = command{
-	usage: "delete [--insecure] NAME",
-	about: "take a tag, or a digest with all its tags, away from a registry",
-	alone: true,
-	run: func(ctx context.Context, _ *images.Store, args []string) (int, error) {
-		flags := flag.NewFlagSet("delete", flag.ContinueOnError)
-		insecure := flags.Bool("insecure", false, "")
-		if flags.Parse(args) != nil || flags.NArg() != 1 {
-			return 2, errUsage
-		}
-		repo, id, err := connect(ctx, flags.Arg(0), *insecure, true)
-		if err != nil {
-			return 1, err
-		}
-		defer repo.Close()
+var deleteImage = onRepository("delete", "NAME", "take a tag, or a digest with all its tags, away from a registry", true, first(1),
+	func(ctx context.Context, repo *images.Repository, id string, args []string) error {
 		if err := repo.Delete(ctx, id); err != nil {
-			return 1, err
+			return err
 		}
-		fmt.Println("Deleted:", flags.Arg(0))
-		return 0, nil
-	},
-}
+		fmt.Println("Deleted:", args[0])
+		return nil
+	})
