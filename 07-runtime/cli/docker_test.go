@@ -133,7 +133,7 @@ func TestTheSameAsDocker(t *testing.T) {
 			"docker attach thing",
 		}},
 		{"background", []string{
-			"docker run -d --name back -p 127.0.0.1:18080:80 -p 53:53/udp box sh -c 'echo up; sleep 1000'",
+			"docker run -d --name back -p 127.0.0.1:18080:80 -p 53:53/udp -p 9000-9002:9000-9002 box sh -c 'echo up; sleep 1000'",
 			"docker ps",
 			"docker ps -q --no-trunc",
 			"docker run --rm -p 127.0.0.1:18080:80 box true 2>&1 | grep -o 'port is already allocated'",

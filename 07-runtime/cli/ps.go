@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,20 +106,42 @@ func newContainerRow(s container.Summary, noTrunc bool) containerRow {
 }
 
 // ports shows each port as 0.0.0.0:8080->80/tcp, or 80/tcp when the host does
-// not publish it.
+// not publish it. As docker does, it joins neighbours that have the same number
+// outside to one range, and shows the others after them.
 func ports(list []container.PortSummary) string {
-	var shown []string
-	for _, p := range list {
-		port := fmt.Sprintf("%d/%s", p.PrivatePort, p.Type)
-		if p.PublicPort != 0 {
-			host := strconv.Itoa(int(p.PublicPort))
-			if p.IP.IsValid() {
-				host = net.JoinHostPort(p.IP.String(), host)
-			}
-			port = host + "->" + port
-		}
-		shown = append(shown, port)
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b container.PortSummary) int {
+		return cmp.Or(cmp.Compare(a.PrivatePort, b.PrivatePort), a.IP.Compare(b.IP), cmp.Compare(a.PublicPort, b.PublicPort), cmp.Compare(a.Type, b.Type))
+	})
+	type group struct {
+		ip          netip.Addr
+		proto       string
+		first, last uint16
 	}
-	slices.Sort(shown)
-	return strings.Join(slices.Compact(shown), ", ")
+	var groups []*group
+	var others []string
+	for _, p := range slices.Compact(list) {
+		if p.IP.IsValid() && p.PublicPort != p.PrivatePort {
+			others = append(others, fmt.Sprintf("%s->%d/%s", netip.AddrPortFrom(p.IP, p.PublicPort), p.PrivatePort, p.Type))
+			continue
+		}
+		last := slices.IndexFunc(groups, func(g *group) bool { return g.ip == p.IP && g.proto == p.Type && g.last+1 == p.PrivatePort })
+		if last >= 0 {
+			groups[last].last = p.PrivatePort
+			continue
+		}
+		groups = append(groups, &group{p.IP, p.Type, p.PrivatePort, p.PrivatePort})
+	}
+	var shown []string
+	for _, g := range groups {
+		number := strconv.Itoa(int(g.first))
+		if g.last > g.first {
+			number += "-" + strconv.Itoa(int(g.last))
+		}
+		if g.ip.IsValid() {
+			number = net.JoinHostPort(g.ip.String(), number) + "->" + number
+		}
+		shown = append(shown, number+"/"+g.proto)
+	}
+	return strings.Join(append(shown, others...), ", ")
 }
