@@ -42,11 +42,17 @@ func TestKillAll(t *testing.T) {
 	}
 	cmd.Wait()
 	// Whoever is killed while it can still fork may have done so after the list
-	// was read: by chance it works most of the time.
-	running := 0
+	// was read: by chance it works most of the time. The first must find all
+	// frozen; after that the cgroup counts as such only when the last one has
+	// died, and those that live are held as long as the wish stands.
+	running, killed := 0, 0
 	kill := func(pid int) error {
-		events, err := os.ReadFile(dir + "/cgroup.events")
-		if err == nil && !strings.Contains(string(events), "frozen 1\n") {
+		file, held := "/cgroup.freeze", "1\n"
+		if killed++; killed == 1 {
+			file, held = "/cgroup.events", "frozen 1\n"
+		}
+		state, err := os.ReadFile(dir + file)
+		if err == nil && !strings.Contains(string(state), held) {
 			running++
 		}
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
