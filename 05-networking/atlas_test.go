@@ -285,9 +285,14 @@ func TestAtlasDatagramsThatStayWhereTheyWere(t *testing.T) {
 	if tracked(t, "172.30.0.2") {
 		t.Error("a flow under way follows new rules")
 	}
-	must(t, n.forgetDatagrams(background, ep.Ports))
-	f.flows()
-	if !tracked(t, "172.30.0.2") {
-		t.Error("a flow that was forgotten does not follow the rules")
+	// An answer of the host's server that is just under way would make the same
+	// flow anew, from the other side: then it is forgotten again.
+	for range 20 {
+		must(t, n.forgetDatagrams(background, ep.Ports))
+		f.flows()
+		if tracked(t, "172.30.0.2") {
+			return
+		}
 	}
+	t.Error("a flow that was forgotten does not follow the rules")
 }
