@@ -176,12 +176,13 @@ func within(ns *os.File, f func()) error {
 
 // serve answers every TCP connection to address in ns with the client's
 // address as the server sees it, and every datagram too.
-func (l *lab) serve(ns *os.File, network, address string) {
+func (l *lab) serve(ns *os.File, network, address string) (server io.Closer) {
 	l.t.Helper()
 	l.at(ns, func() {
 		if network == "udp" {
 			conn, err := net.ListenPacket("udp", address)
 			must(l.t, err)
+			server = conn
 			l.t.Cleanup(func() { conn.Close() })
 			go func() {
 				buf := make([]byte, 1500)
@@ -197,6 +198,7 @@ func (l *lab) serve(ns *os.File, network, address string) {
 		}
 		ln, err := net.Listen("tcp", address)
 		must(l.t, err)
+		server = ln
 		l.t.Cleanup(func() { ln.Close() })
 		go func() {
 			for {
@@ -209,6 +211,7 @@ func (l *lab) serve(ns *os.File, network, address string) {
 			}
 		}()
 	})
+	return server
 }
 
 // ask connects from ns to address and returns the client's IP address as the
