@@ -159,6 +159,13 @@ func TestCPUQuotaThrottles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer parent.Set(context.Background(), shares(usual))
+	// User-Mode Linux, when it idles, can sleep past the end of a period: the
+	// throttled start would stand still for seconds.
+	go func() {
+		for t.Context().Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 	began := time.Now()
 	p := start(t, c, "spin")
 	var stats cgroups.Stats
@@ -166,8 +173,8 @@ func TestCPUQuotaThrottles(t *testing.T) {
 	defer tick.Stop()
 	for stats.CPU.Throttled < 5 {
 		<-tick.C
-		if time.Since(began) > 10*time.Second {
-			t.Fatalf("after 10s: %+v", stats.CPU)
+		if time.Since(began) > time.Minute {
+			t.Fatalf("after a minute: %+v", stats.CPU)
 		}
 		if stats, err = c.Stats(); err != nil {
 			t.Fatal(err)
@@ -251,7 +258,7 @@ func TestFreezeStopsAndThawContinues(t *testing.T) {
 		t.Errorf("Frozen after Thaw: %v, %v", frozen, err)
 	}
 	for began := time.Now(); used() == first; {
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatal("it does not go on")
 		}
 	}

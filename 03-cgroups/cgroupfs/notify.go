@@ -18,8 +18,14 @@ import (
 // Watched is a flat keyed control file (see [ReadMap]) whose changes are events.
 type Watched struct {
 	Path     string
-	Counters map[string]EventKind    // keys that count up
+	Counters []Counter               // those first that go up first: changes seen together are told in this order
 	States   map[string][2]EventKind // keys that are 0 or 1
+}
+
+// Counter is a key that counts events of a kind.
+type Counter struct {
+	Key  string
+	Kind EventKind
 }
 
 // Notify watches files of the cgroup dir. The kernel announces a change of such
@@ -155,8 +161,8 @@ func (f *watchedFile) emptied() map[string]uint64 {
 func (f *watchedFile) tell(now map[string]uint64, send func(Event) bool) bool {
 	last := f.last
 	f.last = now
-	for key, kind := range f.Counters {
-		if n := now[key]; n > last[key] && !send(Event{kind, n - last[key]}) {
+	for _, c := range f.Counters {
+		if n := now[c.Key]; n > last[c.Key] && !send(Event{c.Kind, n - last[c.Key]}) {
 			return false
 		}
 	}

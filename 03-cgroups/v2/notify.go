@@ -15,9 +15,9 @@ func (c *Cgroup) Notify(ctx context.Context) (run func(send func(cgroupfs.Event)
 			"populated": {cgroupfs.Empty, cgroupfs.Populated},
 			"frozen":    {cgroupfs.Thawed, cgroupfs.Frozen},
 		}},
-		{Path: c.dir + "/memory.events", Counters: map[string]cgroupfs.EventKind{
-			"oom": cgroupfs.OOM, "oom_kill": cgroupfs.OOMKill, "high": cgroupfs.MemoryHigh,
+		{Path: c.dir + "/memory.events", Counters: []cgroupfs.Counter{
+			{Key: "high", Kind: cgroupfs.MemoryHigh}, {Key: "oom", Kind: cgroupfs.OOM}, {Key: "oom_kill", Kind: cgroupfs.OOMKill},
 		}},
-		{Path: c.dir + "/pids.events", Counters: map[string]cgroupfs.EventKind{"max": cgroupfs.ForkRefused}},
+		{Path: c.dir + "/pids.events", Counters: []cgroupfs.Counter{{Key: "max", Kind: cgroupfs.ForkRefused}}},
 	})
 }
