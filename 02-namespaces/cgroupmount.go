@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hierarchy is a line of /proc/self/cgroup (cgroups(7)).
+// hierarchy is a line of /proc/thread-self/cgroup (cgroups(7)).
 type hierarchy struct {
 	fstype      string   // "cgroup", or "cgroup2" for the one without controllers there
 	controllers []string // of v1: the options of its mount; name=systemd is one too
@@ -24,7 +24,7 @@ type hierarchy struct {
 }
 
 func ownHierarchies() ([]hierarchy, error) {
-	list, err := os.ReadFile("/proc/self/cgroup")
+	list, err := os.ReadFile("/proc/thread-self/cgroup")
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func ownHierarchies() ([]hierarchy, error) {
 	for line := range strings.Lines(string(list)) {
 		field := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(field) != 3 {
-			return nil, fmt.Errorf("/proc/self/cgroup: line %q is not ID:CONTROLLERS:PATH", line)
+			return nil, fmt.Errorf("/proc/thread-self/cgroup: line %q is not ID:CONTROLLERS:PATH", line)
 		}
 		h := hierarchy{"cgroup", strings.Split(field[1], ","), strings.TrimPrefix(field[1], "name="), field[2], ""}
 		if field[1] == "" {
@@ -48,12 +48,6 @@ func ownHierarchies() ([]hierarchy, error) {
 // v1 controller. How cgroups work is chapter 3's matter.
 func mountCgroups(p *initProcess, destination string, o mountOptions) error {
 	bound := !has(p.Namespaces, specs.CgroupNamespace)
-	if bound {
-		// It must be where it will live when it asks the kernel where it is.
-		if err := awaitCgroup(p); err != nil {
-			return err
-		}
-	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil {
 		return &os.PathError{Op: "statfs", Path: "/sys/fs/cgroup", Err: err}

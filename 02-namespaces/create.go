@@ -36,10 +36,12 @@ type Options struct {
 	// Born is called when the process exists and has not done anything: the
 	// place of who can only move it to where others were born.
 	Born func(pid int) error
-	// Enter moves the process, while it prepares itself, to where it will live: a
-	// cgroup of v1, for which the kernel takes milliseconds. It is there before the
-	// hooks run.
-	Enter func(pid int) error
+	// Cgroup is a directory of cgroup v2 in which the process is born; with Spawn
+	// it has no meaning.
+	Cgroup *os.File
+	// Tasks are tasks files of cgroup v1, open for writing: the process moves
+	// itself there first of all.
+	Tasks []*os.File
 	// Prestart is called when the namespaces and mounts are made and the root
 	// is not yet changed: the place of OCI's createRuntime hooks.
 	Prestart func(pid int) error
@@ -91,7 +93,6 @@ type Process struct {
 // message is what Create and the process tell each other.
 type message struct {
 	Setup    *setup   // to the process: all that it needs to know
-	Entered  bool     // to the process: it has been moved
 	Prestart bool     // from the process: run the hooks; back: they have run
 	Listener int      // from the process: take this descriptor; back: it has been taken
 	Ready    bool     // from the process: I wait to be started
@@ -126,13 +127,13 @@ type setup struct {
 	Keyring           string
 
 	State    *specs.State
-	Enters   bool // it is moved, and waits for that
 	Prestart bool
 	Bound    bool
 
 	// Descriptors of the process; 0 is none.
 	Fifo    int
 	Console int
+	Tasks   []int
 	// Trees are the mounts that the creator has opened, by their places in Mounts.
 	Trees map[int]int
 	trees map[int]*os.File
@@ -147,7 +148,7 @@ func newSetup(spec *specs.Spec, opt Options) *setup {
 		RootfsPropagation: spec.Linux.RootfsPropagation, MaskedPaths: spec.Linux.MaskedPaths, ReadonlyPaths: spec.Linux.ReadonlyPaths,
 		MountLabel: spec.Linux.MountLabel, Personality: spec.Linux.Personality, MemoryPolicy: spec.Linux.MemoryPolicy,
 		Reaper: opt.Reaper, NoPivot: opt.NoPivot, Keyring: opt.Keyring,
-		State: opt.State, Enters: opt.Enter != nil, Prestart: opt.Prestart != nil, Bound: opt.Bound, Files: len(opt.Files),
+		State: opt.State, Prestart: opt.Prestart != nil, Bound: opt.Bound, Files: len(opt.Files),
 	}
 }
 
@@ -234,6 +235,9 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 		env = append(env, explain.Env(add(narration)))
 	}
 	s.Console = add(opt.ConsoleSocket)
+	for _, tasks := range opt.Tasks {
+		s.Tasks = append(s.Tasks, add(tasks))
+	}
 	for i, tree := range s.trees {
 		if s.Trees == nil {
 			s.Trees = map[int]int{}
@@ -287,21 +291,6 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 	}
 	if err := c.out.Encode(message{Setup: s}); err != nil {
 		return nil, fmt.Errorf("hand the setup to the new process: %w", err)
-	}
-	if opt.Enter != nil {
-		err := opt.Enter(c.Pid)
-		if err == nil {
-			err = c.out.Encode(message{Entered: true})
-		}
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EPIPE) {
-			// It has ended meanwhile, and has said why.
-			if _, reason := c.read(); reason != nil && reason != io.EOF {
-				return nil, reason
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
 	}
 	for {
 		m, err := c.read()

@@ -32,7 +32,7 @@ func OpenProcess(pid int) (*os.File, error) {
 // Exec starts one more process in a container that runs: in all namespaces,
 // and with the root directory, of the process behind the pidfd target. As
 // after [Create], it waits before execve(2) of process.Args, for
-// [Process.Start]. Options.Spawn decides about its cgroup; Prestart and State
+// [Process.Start]. Prestart and State
 // have no meaning here.
 //
 // Where process.Rlimits does not say how many files it may open, it gets the
@@ -56,7 +56,7 @@ func Exec(ctx context.Context, target *os.File, process *specs.Process, opt Opti
 			p.joined = append(p.joined, k)
 		}
 	}
-	s := &setup{Process: withFileLimit(process, pid), Bound: opt.Bound, Files: len(opt.Files), Enters: opt.Enter != nil, Keyring: opt.Keyring}
+	s := &setup{Process: withFileLimit(process, pid), Bound: opt.Bound, Files: len(opt.Files), Keyring: opt.Keyring}
 	s.Seccomp = newFilter(opt.Seccomp)
 	return launch(ctx, p, s, opt)
 }

@@ -37,7 +37,7 @@ type step struct {
 var steps = []step{
 	{"session", newSession},
 	{"keyring", newKeyring},
-	{"cgroup", enteredEarly},
+	{"cgroup", enterCgroup},
 	{"cgroup namespace", newCgroupNamespace},
 	{"loopback", raiseLoopback},
 	{"propagation", receiveOnly},
@@ -47,7 +47,6 @@ var steps = []step{
 	{"working directory", makeDirectory},
 	{"masked paths", maskPaths},
 	{"read-only paths", readonlyPaths},
-	{"cgroup", enteredLate},
 	{"hooks", createHooks},
 	{"pivot_root", changeRoot},
 	{"procfs", openProcfs},
@@ -81,7 +80,6 @@ type initProcess struct {
 	in  decoder
 	out encoder
 
-	entered  bool     // see [awaitCgroup]
 	warnings []string // what was asked for, is not essential, and could not be had
 
 	root    int            // descriptor of the new root directory
@@ -168,28 +166,20 @@ func newSession(p *initProcess) error {
 	return os.NewSyscallError("setsid", err)
 }
 
-// enteredEarly waits until the process is in its cgroup, where it is about to
-// take that as the root of what it will see.
-func enteredEarly(p *initProcess) error {
-	if !isNew(p.Namespaces, specs.CgroupNamespace) {
-		return nil
+// enterCgroup moves this thread, which is the one that will execute the user's
+// program, into a cgroup of v1. To be moved by another process would take until
+// every processor has seen that nobody forks, some 10 ms; a thread that moves
+// itself has no need of that lock (cgroup_procs_write_start in
+// kernel/cgroup/cgroup.c). Its right to do so is that of whoever opened the file.
+func enterCgroup(p *initProcess) error {
+	for _, fd := range p.Tasks {
+		chapter.Call(p.ctx, "into the cgroup, in one more hierarchy of v1", "write(%d, \"0\", 1)", fd)
+		_, err := unix.Write(fd, []byte{'0'})
+		if err := errors.Join(err, unix.Close(fd)); err != nil {
+			return fmt.Errorf("write 0 to a tasks file: %w", err)
+		}
 	}
-	return awaitCgroup(p)
-}
-
-// enteredLate does so where nothing before the hooks depends on it. To move a
-// process, cgroup v1 waits until every processor has seen that nobody forks;
-// the mounts are made in that time.
-func enteredLate(p *initProcess) error { return awaitCgroup(p) }
-
-// awaitCgroup waits, once, for the creator's word that the process has been moved.
-func awaitCgroup(p *initProcess) error {
-	if !p.Enters || p.entered {
-		return nil
-	}
-	_, err := p.hear()
-	p.entered = err == nil
-	return err
+	return nil
 }
 
 // newCgroupNamespace takes the cgroup in which the process is now as the root

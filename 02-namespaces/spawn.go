@@ -32,7 +32,7 @@ func spawn(ctx context.Context, p plan, files []*os.File, env []string, opt Opti
 	}
 	if opt.Spawn == nil && !opt.Bound && len(p.unshared) == 0 && (p.forks() || len(p.join) == 0) {
 		// Nothing is done to the thread, and nobody waits for its end: any will do.
-		err = start(nil)
+		err = start(opt.Cgroup)
 		return proc, err
 	}
 	err = onOwnThread(ended, func() error {
@@ -42,7 +42,7 @@ func spawn(ctx context.Context, p plan, files []*os.File, env []string, opt Opti
 		if opt.Spawn != nil {
 			return opt.Spawn(ctx, start)
 		}
-		return start(nil)
+		return start(opt.Cgroup)
 	})
 	if err != nil && proc != nil {
 		_ = proc.Kill()

@@ -233,15 +233,25 @@ func (c *Cgroup) split(r *specs.LinuxResources) (one, two *specs.LinuxResources)
 	return &rest, two
 }
 
-// Dir opens the cgroup for CLONE_INTO_CGROUP (clone(2)) on a v2 host: a process
-// cloned with it is born inside. On v1 and hybrid hosts, where that flag does
-// not reach the controllers, both results are nil; [Cgroup.Spawn] does it on
-// all of them.
+// Dir opens the cgroup for CLONE_INTO_CGROUP (clone(2)): a process cloned with
+// it is born inside. On v1, which knows no such flag, both results are nil; a
+// hybrid host needs [Cgroup.Tasks] as well.
 func (c *Cgroup) Dir() (*os.File, error) {
-	if c.v1 != nil {
+	if c.v2 == nil {
 		return nil, nil
 	}
 	return c.v2.Dir()
+}
+
+// Tasks opens the cgroup's tasks files of v1, one for each hierarchy: a process
+// that inherits them moves itself, by writing 0 to each. v2 has none. What a
+// process takes that is moved so counts from then on; but a crowd that is at its
+// limit can be joined, where nobody can be born ([Cgroup.Spawn]).
+func (c *Cgroup) Tasks() ([]*os.File, error) {
+	if c.v1 == nil {
+		return nil, nil
+	}
+	return c.v1.Tasks()
 }
 
 // Spawn calls start in such a way that the process which start clones is born

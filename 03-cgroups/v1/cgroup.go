@@ -194,8 +194,8 @@ func (c *Cgroup) Unmake(ctx context.Context) {
 }
 
 // Enter moves a process, with all its threads, into the cgroup of each
-// hierarchy, one after the other. Every move waits for the machine's forks and
-// exits; [Cgroup.Spawn] is how a process that is yet to be gets here faster.
+// hierarchy, one after the other. The first move waits for the machine's forks
+// and exits; [Cgroup.Spawn] and [Cgroup.Tasks] are the ways without that wait.
 func (c *Cgroup) Enter(ctx context.Context, pid int) error {
 	for _, h := range c.hierarchies {
 		if err := cgroupfs.Write(ctx, h.dir+"/cgroup.procs", strconv.Itoa(pid), "the process is moved into this hierarchy's cgroup"); err != nil {

@@ -7,7 +7,8 @@
 //   - A process has to be moved into each tree, and the first move of a process
 //     costs 5 to 20 milliseconds, because the kernel waits until no thread of
 //     the machine is in a fork or an exit. A thread may move itself without
-//     that wait, and what it forks is born where it stands: [Cgroup.Spawn].
+//     that wait: [Cgroup.Tasks]. And what it forks is born where it stands:
+//     [Cgroup.Spawn].
 //   - The trees do not know of each other: a process may be in one and not yet
 //     in the next. Spawn closes that gap, Enter cannot.
 //   - There is no event for "empty" that a program can wait for (release_agent

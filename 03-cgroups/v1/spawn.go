@@ -72,6 +72,28 @@ func (c *Cgroup) spawn(ctx context.Context, start func() error) error {
 	return err
 }
 
+// Tasks opens the tasks file of each hierarchy, for a process of another program
+// that inherits the descriptors: the thread of it that writes 0 to them is in the
+// cgroup, without the wait of [Cgroup.Enter]. Whether it may is decided by who
+// has opened the file, so the process needs neither the right nor the path.
+//
+// A process with more threads is in two places until execve(2), which leaves it
+// the thread that called.
+func (c *Cgroup) Tasks() (files []*os.File, err error) {
+	for _, h := range c.hierarchies {
+		path := h.dir + "/tasks"
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		files = append(files, os.NewFile(uintptr(fd), path))
+	}
+	return files, nil
+}
+
 // tasks is an open tasks file.
 type tasks struct {
 	fd   int

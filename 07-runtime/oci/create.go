@@ -164,44 +164,30 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 		State: new(c.hookState(0, specs.StateCreating)), NoPivot: opt.NoPivot, Reaper: reaped(spec),
 		Started: func() error { return c.started(ctx) },
 	}
-	mode, err := cgroups.Detect()
-	if err != nil {
-		return nil, err
-	}
-	makeCgroup := func() error {
-		made, err := cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
-		switch {
-		case err == nil:
-			cgroup, c.CgroupMade = made, true
-			return c.save()
-		case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
-			return err
-		}
-		return nil
-	}
 	// Each step is written down before it is taken, or what it made would be
 	// nobody's when this process is killed right after it. The process itself
 	// ends with this one until it is ready.
-	switch {
-	case c.Unit != nil: // a unit cannot be without a process
-	case mode == cgroups.V2:
-		if err := errors.Join(c.save(), makeCgroup()); err != nil {
-			return nil, err
-		}
-		if cgroup != nil {
-			o.Spawn = cgroup.Spawn
-		}
-	default:
-		// See enterCgroup: the cgroup itself is made in that time too.
-		o.Enter = func(pid int) error {
-			if err := makeCgroup(); err != nil || cgroup == nil {
-				return err
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+	if c.Unit == nil { // a unit cannot be without a process
+		cgroup, err = cgroups.Create(ctx, c.Cgroup, spec.Linux.Resources)
+		switch {
+		case err == nil:
+			c.CgroupMade = true
+			if err := c.save(); err != nil {
+				return nil, err
 			}
-			return cgroup.Enter(ctx, pid)
+			defer closeEntrance(&o)
+			if err := openEntrance(cgroup, &o); err != nil {
+				return nil, err
+			}
+		case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
+			return nil, err
 		}
 	}
 	o.Born = func(pid int) (err error) {
-		if err := errors.Join(c.save(), writeFile(filepath.Join(c.dir, ConfigFile), config)); err != nil {
+		if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
 			return err
 		}
 		if c.Unit != nil {
@@ -251,21 +237,24 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 	return p, nil
 }
 
-// enterCgroup has a process get into the cgroup: on v2 it is born there, at no
-// cost. On v1 that takes a grace period of RCU, some milliseconds, in which the
-// process had better prepare itself: it executes nothing of the container's
-// before it is there.
-func enterCgroup(ctx context.Context, cgroup *cgroups.Cgroup, o *namespaces.Options) error {
-	dir, err := cgroup.Dir()
-	switch {
-	case err != nil:
+// openEntrance has the process get into the cgroup: on v2 it is born there, on
+// v1 it steps in by itself. Both cost nothing; to be moved there would take a
+// grace period of RCU, some 10 ms.
+func openEntrance(cgroup *cgroups.Cgroup, o *namespaces.Options) (err error) {
+	if o.Cgroup, err = cgroup.Dir(); err != nil {
 		return err
-	case dir == nil:
-		o.Enter = func(pid int) error { return cgroup.Enter(ctx, pid) }
-		return nil
 	}
-	o.Spawn = cgroup.Spawn
-	return dir.Close()
+	o.Tasks, err = cgroup.Tasks()
+	return err
+}
+
+func closeEntrance(o *namespaces.Options) {
+	if o.Cgroup != nil {
+		o.Cgroup.Close()
+	}
+	for _, f := range o.Tasks {
+		f.Close()
+	}
 }
 
 // handedOver returns the caller's descriptors that the program gets, and adds

@@ -118,7 +118,8 @@ func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec,
 		if err != nil {
 			return nil, err
 		}
-		if err := enterCgroup(ctx, g, &o); err != nil {
+		defer closeEntrance(&o)
+		if err := openEntrance(g, &o); err != nil {
 			return nil, err
 		}
 	}
