@@ -58,7 +58,7 @@ type Options struct {
 	// whomever, lets it go on. Empty: it waits for [Process.Start].
 	Fifo string
 	// Init is the program that becomes the process: it is linked statically, and
-	// its main calls [Init] first. Nil is this program.
+	// imports this package. Nil is this program.
 	Init *os.File
 	// Bound ends the container, by SIGKILL, when the calling process dies.
 	Bound bool

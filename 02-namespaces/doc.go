@@ -14,9 +14,9 @@
 //
 // A Go program cannot do this by fork(2): its runtime has threads, and a
 // forked child has only the one that called. So Create executes the program's
-// own file again, in new namespaces, and there [Init], which must be the first
-// line of main, takes over. What it does before the user's program runs is one
-// list, steps in init.go, to be read from top to bottom.
+// own file again, in new namespaces, and there this package's own init takes
+// over, before main: to import the package is enough. What it does before the
+// user's program runs is one list, steps in init.go, to be read from top to bottom.
 //
 // [Exec] starts a further process in a container that runs. It does fork, as
 // only a process with one thread may enter a user namespace: fork.go says how a

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
 	"syscall"
 
@@ -88,10 +87,14 @@ type initProcess struct {
 	program string         // the path that execve gets
 }
 
-// Init must be the first statement of main in a program that calls [Create].
-// In the process that Create made it does all that is left to do and executes
-// the user's program, so it does not return; elsewhere it does nothing.
-func Init() {
+// In the process that Create made, init does all that is left to do and executes
+// the user's program, so main is never reached; elsewhere it does nothing.
+//
+// Credentials, capabilities and namespaces are those of a thread, so all steps
+// must happen on one. The functions named init do: they run on the process's
+// first thread (package runtime, LockOSThread), while main would have to lock
+// itself to one, and have another thread made for that.
+func init() {
 	switch os.Args[0] {
 	case initName:
 	case reaperName:
@@ -99,8 +102,6 @@ func Init() {
 	default:
 		return
 	}
-	// Credentials, capabilities and namespaces are those of a thread: all steps happen on one.
-	runtime.LockOSThread()
 	fd, err := strconv.Atoi(os.Getenv(envSocket))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s is not for use by hand\n", initName)

@@ -23,7 +23,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Init()
 	play()
 	os.Exit(hosttest.Run(m))
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openSelf opens this program's file, or that of another program that calls
-// [Init], to be executed as a container's init. Who is in the container gets at
+// openSelf opens this program's file, or that of another program that imports
+// this package, to be executed as a container's init. Who is in the container gets at
 // that file by /proc/PID/exe, with an image whose program is a link to
 // /proc/self/exe for example, and where root inside may write it outside, the
 // host's next container runs what was written (CVE-2019-5736). So what is

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -67,18 +68,24 @@ func cloneInit(ctx context.Context, p plan, self *os.File, files []*os.File, env
 		}
 	}
 	flags, text := newFlags(p.clone)
-	attr := &syscall.SysProcAttr{Cloneflags: flags}
+	attr := &syscall.ProcAttr{Env: env, Sys: &syscall.SysProcAttr{Cloneflags: flags}}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
 	if cgroup != nil {
-		attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(cgroup.Fd())
 		text = append(text, "CLONE_INTO_CGROUP")
 	}
 	chapter.Call(ctx, "one process, born into all of its new namespaces at once", "clone(%s|SIGCHLD)", strings.Join(append(text, "CLONE_VFORK"), "|"))
 	// By its descriptor, which is read-only: see openSelf.
-	proc, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{initName}, &os.ProcAttr{Env: env, Files: files, Sys: attr})
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{initName}, attr)
+	runtime.KeepAlive(files)
 	if err != nil {
 		return nil, fmt.Errorf("clone into new namespaces (%s): %w", strings.Join(text, "|"), err)
 	}
-	return proc, nil
+	// Not os.StartProcess: it tries out on a process of its own whether the kernel
+	// has pidfds, and the new one would wait for that.
+	return os.FindProcess(pid)
 }
 
 // forkInit makes the process by [fork].

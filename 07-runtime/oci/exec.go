@@ -35,6 +35,10 @@ type ExecOptions struct {
 // of the container's config, and changes it to the one to run. Unless it is
 // detached its exit status is the result, as of Run.
 func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) error, opt ExecOptions) (status int, err error) {
+	var signals *caught
+	if !opt.Detach {
+		ctx, signals = catchSignals(ctx)
+	}
 	c, err := r.look(id)
 	if err != nil {
 		return 0, err
@@ -76,7 +80,7 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 		return 0, err
 	}
 	r.warn(p.Warnings...)
-	if err := c.startExec(ctx, p, process, relay, opt); err != nil {
+	if err := c.startExec(ctx, p, process, relay, signals, opt); err != nil {
 		p.Kill()
 		p.Wait()
 		return 0, err
@@ -84,9 +88,7 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 	if opt.Detach {
 		return 0, p.Release()
 	}
-	stop := forward(p, relay)
 	state, err := p.Wait()
-	stop()
 	if err != nil {
 		return 0, err
 	}
@@ -133,7 +135,7 @@ func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec,
 }
 
 // startExec does what is left to do, and lets the process go on.
-func (c *container) startExec(ctx context.Context, p *namespaces.Process, process *specs.Process, relay *terminal, opt ExecOptions) error {
+func (c *container) startExec(ctx context.Context, p *namespaces.Process, process *specs.Process, relay *terminal, signals *caught, opt ExecOptions) error {
 	if controllers, below, ok := strings.Cut(opt.Cgroup, ":"); ok {
 		if err := c.enter(ctx, p.Pid, strings.Split(controllers, ","), below); err != nil {
 			return err
@@ -154,6 +156,7 @@ func (c *container) startExec(ctx context.Context, p *namespaces.Process, proces
 			return err
 		}
 	}
+	signals.pass(p, relay)
 	return p.Start(ctx)
 }
 

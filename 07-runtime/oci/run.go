@@ -6,12 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	namespaces "drydock.example/02-namespaces"
 )
 
 // RunOptions are CreateOptions and what becomes of the container afterwards.
@@ -25,6 +20,10 @@ type RunOptions struct {
 // end: its streams are the caller's, also where it has a terminal, signals are
 // passed on, and the result is its exit status, 128+n when signal n ended it.
 func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int, err error) {
+	var signals *caught
+	if !opt.Detach {
+		ctx, signals = catchSignals(ctx)
+	}
 	var relay *terminal
 	defer func() { relay.end() }()
 	console := func(wanted bool) (socket *os.File, err error) {
@@ -56,19 +55,16 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 		defer n.close()
 	}
 	// Before the start: the program's first word may be answered with a signal.
-	stop := forward(p, relay)
+	signals.pass(p, relay)
 	if err := p.Start(ctx); err != nil {
-		stop()
 		return undo(err)
 	}
 	if opt.PidFile != "" {
 		if err := writePidFile(opt.PidFile, p.Pid); err != nil {
-			stop()
 			return undo(err)
 		}
 	}
 	if err := c.poststart(ctx); err != nil {
-		stop()
 		return undo(err)
 	}
 	// Others may look at it, and delete it, while it runs.
@@ -88,7 +84,6 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 	}
 
 	state, err := p.Wait()
-	stop()
 	if err != nil {
 		return 0, err
 	}
@@ -107,31 +102,4 @@ func exitStatus(state *os.ProcessState) int {
 		return 128 + int(how.Signal())
 	}
 	return how.ExitStatus()
-}
-
-// forwarded are the signals that people and supervisors send. Not all 65:
-// package os/signal wakes another thread for each, and that would take longer
-// than to make the container's mounts.
-var forwarded = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGWINCH}
-
-// forward passes the caller's signals on to the process until stop is called.
-func forward(p *namespaces.Process, relay *terminal) (stop func()) {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, forwarded...)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for s := range signals {
-			if s == unix.SIGWINCH && relay != nil {
-				relay.resize()
-			} else {
-				p.Signal(s)
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-		<-done
-	}
 }

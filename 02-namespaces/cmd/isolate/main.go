@@ -45,7 +45,6 @@ type options struct {
 var errUsage = errors.New("usage")
 
 func main() {
-	namespaces.Init()
 	var o options
 	flags := flag.NewFlagSet("isolate", flag.ContinueOnError)
 	flags.BoolVar(&o.explain, "explain", false, "narrate each kernel operation")

@@ -8,13 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	namespaces "drydock.example/02-namespaces"
-
 	"drydock.example/01-chroot/hosttest"
 )
 
 func TestMain(m *testing.M) {
-	namespaces.Init()
 	if os.Getenv("ISOLATE") != "" {
 		main()
 	}

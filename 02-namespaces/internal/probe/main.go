@@ -29,11 +29,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	namespaces "drydock.example/02-namespaces"
+	_ "drydock.example/02-namespaces" // it can be made a container's init
 )
 
 func main() {
-	namespaces.Init()
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "exit":

@@ -41,7 +41,6 @@ const usage = `usage: limit [--explain] [--stats] [-m SIZE] [--cpus N] [--pids N
        limit plot [the flags above] [-o FILE.svg] PROGRAM [ARG...]`
 
 func main() {
-	namespaces.Init()
 	os.Exit(command(os.Args[1:]))
 }
 

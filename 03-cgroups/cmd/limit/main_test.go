@@ -10,11 +10,9 @@ import (
 	"testing"
 
 	"drydock.example/01-chroot/hosttest"
-	namespaces "drydock.example/02-namespaces"
 )
 
 func TestMain(m *testing.M) {
-	namespaces.Init()
 	if os.Getenv(limited) != "" {
 		os.Exit(command(os.Args[1:]))
 	}

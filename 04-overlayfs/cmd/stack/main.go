@@ -39,7 +39,6 @@ type options struct {
 }
 
 func main() {
-	namespaces.Init()
 	var o options
 	flags := flag.NewFlagSet("stack", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")

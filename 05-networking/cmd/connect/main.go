@@ -45,7 +45,6 @@ type options struct {
 }
 
 func main() {
-	namespaces.Init()
 	flags := flag.NewFlagSet("connect", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")
 	var o options

@@ -16,14 +16,12 @@ import (
 
 	chroot "drydock.example/01-chroot"
 	"drydock.example/01-chroot/hosttest"
-	namespaces "drydock.example/02-namespaces"
 )
 
 // The test binary is the program as well: under this name it runs main.
 const program = "image"
 
 func TestMain(m *testing.M) {
-	namespaces.Init()
 	if os.Args[0] == program {
 		main()
 	}

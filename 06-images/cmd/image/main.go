@@ -39,7 +39,6 @@ var errUsage = errors.New("usage")
 var root, config string
 
 func main() {
-	namespaces.Init()
 	commands := []command{pull, push, copyImage, attach, referrers, fetch, deleteImage, list, tree, inspect, history, tag, remove, prune, create, save, load, importRoot, export, serve, run}
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	narrate := flags.Bool("explain", false, "narrate each kernel operation")

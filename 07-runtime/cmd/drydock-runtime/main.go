@@ -24,7 +24,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"drydock.example/01-chroot/explain"
-	namespaces "drydock.example/02-namespaces"
 	"drydock.example/07-runtime/oci"
 )
 
@@ -72,7 +71,6 @@ type exitStatus int
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func main() {
-	namespaces.Init()
 	// One thing happens after the other here: a second processor of the Go
 	// scheduler would only look for work, and wake threads to do so.
 	runtime.GOMAXPROCS(1)
