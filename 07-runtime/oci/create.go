@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -78,6 +79,7 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 		spec.Linux.MountLabel = ""
 		r.warn("linux.mountLabel: SELinux is not enabled here: the mounts have no label")
 	}
+	r.knownAccess(spec.Linux.Resources)
 	p, err := c.make(ctx, spec, config, opt, socket, fifo, r.Rootless)
 	if err != nil {
 		c.release()
@@ -85,6 +87,28 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	}
 	r.warn(p.Warnings...)
 	return c, p, nil
+}
+
+// knownAccess passes over letters of device rules that mean nothing, where others
+// stand beside them: nothing is granted for them. A rule without any known one
+// is refused where it is set.
+func (r Runtime) knownAccess(resources *specs.LinuxResources) {
+	if resources == nil {
+		return
+	}
+	for i := range resources.Devices {
+		access := &resources.Devices[i].Access
+		known := strings.Map(func(letter rune) rune {
+			if strings.ContainsRune("rwm", letter) {
+				return letter
+			}
+			return -1
+		}, *access)
+		if known != "" && known != *access {
+			r.warn(fmt.Sprintf("linux.resources.devices[%d].access: %q: only r, w and m are known: it is taken for %q", i, *access, known))
+			*access = known
+		}
+	}
 }
 
 // newContainer claims the ID.
@@ -132,11 +156,7 @@ func cgroupPath(spec *specs.Spec, id string) string {
 
 // make does the work of create, and undoes it where it fails.
 func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, opt CreateOptions, console *os.File, fifo, rootless bool) (p *namespaces.Process, err error) {
-	files, err := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
-	if err != nil {
-		os.RemoveAll(c.dir)
-		return nil, err
-	}
+	files := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
 	var cgroup *cgroups.Cgroup
 	defer func() {
 		if err == nil {
@@ -182,6 +202,8 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 			if err := openEntrance(cgroup, &o); err != nil {
 				return nil, err
 			}
+		case errdefs.IsAlreadyExists(err): // a pause, an end, a limit of one would be the other's too
+			return nil, fmt.Errorf("container's cgroup is not empty: %w", err)
 		case !rootless || !errors.Is(err, fs.ErrPermission) && !errdefs.IsPermissionDenied(err) || limited(spec.Linux.Resources):
 			return nil, err
 		}
@@ -258,20 +280,17 @@ func closeEntrance(o *namespaces.Options) {
 }
 
 // handedOver returns the caller's descriptors that the program gets, and adds
-// the variables that tell it of those that are sockets.
-func handedOver(process *specs.Process, listen, preserve int) ([]*os.File, error) {
+// the variables that tell it of those that are sockets. That the caller has
+// opened them must be known already: here they could be this process's own.
+func handedOver(process *specs.Process, listen, preserve int) []*os.File {
 	var files []*os.File
-	last := 3 + listen + preserve
-	for fd := 3; fd < last; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			return nil, fmt.Errorf("unable to stat preserved-fd %d (of %d): %w", fd, last-3, err)
-		}
+	for fd := 3; fd < 3+listen+preserve; fd++ {
 		files = append(files, os.NewFile(uintptr(fd), "preserved"))
 	}
 	if listen > 0 {
 		process.Env = append(process.Env, "LISTEN_FDS="+strconv.Itoa(listen), "LISTEN_PID=1")
 	}
-	return files, nil
+	return files
 }
 
 // limited reports whether a cgroup is asked for: devices alone are not a limit

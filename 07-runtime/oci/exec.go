@@ -27,8 +27,8 @@ type ExecOptions struct {
 	PidFile       string // receives the process id, in decimal
 	ListenFDs     int    // as of CreateOptions
 	PreserveFDs   int
-	Cgroup        string // below the container's: "PATH", or "CONTROLLERS:PATH" on v1
-	IgnorePaused  bool   // in a paused container it waits until that goes on
+	Cgroups       []string // below the container's: one "PATH", or on v1 "CONTROLLERS:PATH" any number of times
+	IgnorePaused  bool     // in a paused container it waits until that goes on
 }
 
 // Exec runs one more program in a container. edit gets a copy of the process
@@ -97,20 +97,14 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 
 // exec makes the process, which then waits.
 func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec, console *os.File, opt ExecOptions) (*namespaces.Process, error) {
-	files, err := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
-	if err != nil {
-		return nil, err
-	}
+	files := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
 	o := namespaces.Options{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console, Files: files,
 		Seccomp: spec.Linux.Seccomp, Keyring: "_ses." + c.ID,
 	}
 	if c.CgroupMade {
-		below := ""
-		if !strings.Contains(opt.Cgroup, ":") {
-			below = opt.Cgroup
-		}
-		if err := checkBelow(below); err != nil {
+		below, err := wholeCgroup(opt.Cgroups)
+		if err != nil {
 			return nil, err
 		}
 		g, err := cgroups.Load(path.Join(c.Cgroup, below))
@@ -136,9 +130,11 @@ func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec,
 
 // startExec does what is left to do, and lets the process go on.
 func (c *container) startExec(ctx context.Context, p *namespaces.Process, process *specs.Process, relay *terminal, signals *caught, opt ExecOptions) error {
-	if controllers, below, ok := strings.Cut(opt.Cgroup, ":"); ok {
-		if err := c.enter(ctx, p.Pid, strings.Split(controllers, ","), below); err != nil {
-			return err
+	for _, part := range opt.Cgroups {
+		if controllers, below, ok := strings.Cut(part, ":"); ok {
+			if err := c.enter(ctx, p.Pid, strings.Split(controllers, ","), below); err != nil {
+				return err
+			}
 		}
 	}
 	if a := process.ExecCPUAffinity; a != nil && a.Final != "" {
@@ -160,10 +156,25 @@ func (c *container) startExec(ctx context.Context, p *namespaces.Process, proces
 	return p.Start(ctx)
 }
 
+// wholeCgroup returns the path among the --cgroup options that is for all
+// controllers, or "".
+func wholeCgroup(cgroups []string) (string, error) {
+	for _, below := range cgroups {
+		if strings.Contains(below, ":") {
+			continue
+		}
+		if len(cgroups) > 1 {
+			return "", fmt.Errorf("invalid --cgroup argument: %s (missing <controller>: prefix): beside others each is for some controllers: %w", below, errdefs.ErrInvalidArgument)
+		}
+		return below, checkBelow(below)
+	}
+	return "", nil
+}
+
 // checkBelow refuses a path that leads out of the container's cgroup.
 func checkBelow(below string) error {
 	if !filepath.IsLocal(strings.TrimLeft(below+"/.", "/")) {
-		return fmt.Errorf("--cgroup: %s is not a sub cgroup path: %w", below, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("--cgroup: bad sub cgroup path: %s is not a sub cgroup path: %w", below, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	cgroups "drydock.example/03-cgroups"
 	"drydock.example/07-runtime/bundletest"
 )
 
@@ -73,7 +75,6 @@ func TestExec(t *testing.T) {
 	}
 	b.fails(`exec: "no-such-program": executable file not found in $PATH`, "exec", b.id, "no-such-program")
 	b.fails("container does not exist", "exec", b.id+"x", "true")
-	b.refuses("process args cannot be empty", "exec", b.id)
 	b.fails("parsing root as int for uid failed", "exec", "--user", "root", b.id, "true")
 }
 
@@ -180,6 +181,20 @@ func TestExecInACgroupBelow(t *testing.T) {
 				if all, err := os.ReadFile(dir + "/" + file); err == nil {
 					os.WriteFile(dir+"/below/"+file, all, 0)
 				}
+			}
+		}
+	}
+	b.fails("invalid --cgroup argument: below (missing <controller>: prefix)", "exec", "--cgroup", "below", "--cgroup", "cpu:below", b.id, bundletest.Program)
+	b.fails("bad sub cgroup path: .. is not a sub cgroup path", "exec", "--cgroup", "..", b.id, bundletest.Program)
+	b.fails("process args cannot be empty", "exec", b.id)
+	b.fails("unable to stat preserved-fd 0 (of 1)", "exec", "--preserve-fds", "1", b.id, bundletest.Program)
+	if mode, err := cgroups.Detect(); err == nil && mode != cgroups.V2 {
+		out := b.must("exec", "--cgroup", "memory:below", "--cgroup", "cpu,pids:below", b.id, bundletest.Program, "read-file", "/proc/self/cgroup")
+		for line := range strings.Lines(out) {
+			_, rest, _ := strings.Cut(line, ":")
+			controller, path, _ := strings.Cut(strings.TrimSpace(rest), ":")
+			if want := slices.Contains([]string{"memory", "cpu", "pids"}, controller); want != strings.HasSuffix(path, "/below") {
+				t.Errorf("%s", line)
 			}
 		}
 	}

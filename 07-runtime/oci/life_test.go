@@ -419,13 +419,100 @@ func TestCommandLine(t *testing.T) {
 	b.refuses("flag provided but not defined: -wings", "create", "--wings", b.id)
 	b.refuses("invalid log-format", "--log-format", "xml", "list")
 	b.refuses(`unknown signal "FLY"`, "kill", b.id, "FLY")
-	if out := b.must("--version"); !strings.HasPrefix(out, "drydock-runtime version ") || !strings.Contains(out, "\nspec: "+specs.Version+"\n") {
+	if out := b.must("--version"); !strings.HasPrefix(out, "drydock-runtime version ") || !strings.Contains(out, "\ncommit: ") || !strings.Contains(out, "\nspec: "+specs.Version+"\n") {
 		t.Errorf("--version: %s", out)
+	}
+	for _, help := range [][]string{{"update", "-h"}, {"help", "update"}} {
+		if out := b.must(help...); !strings.HasPrefix(out, "NAME:\n   drydock-runtime update - ") || !strings.Contains(out, "\n  -cpu-idle ") {
+			t.Errorf("%v: %s", help, out)
+		}
+	}
+	for _, help := range [][]string{{"-h"}, {"help"}, nil} {
+		if out := b.must(help...); !strings.HasPrefix(out, "NAME:\n   drydock-runtime - Open Container Initiative runtime") {
+			t.Errorf("%v: %s", help, out)
+		}
 	}
 	var f struct{ OciVersionMax string }
 	if err := json.Unmarshal([]byte(b.must("features")), &f); err != nil || f.OciVersionMax != specs.Version {
 		t.Errorf("features: %+v, %v", f, err)
 	}
+}
+
+// Who replaces runc by a link finds the name that he calls it by.
+func TestItAnswersToTheNameOfALink(t *testing.T) {
+	b := newBundle(t, "exit", "0")
+	link := filepath.Join(t.TempDir(), "runc")
+	if err := os.Symlink(b.program, link); err != nil {
+		t.Fatal(err)
+	}
+	b.program = link
+	for _, test := range []struct {
+		args   []string
+		status int
+		words  string
+	}{
+		{[]string{"-v"}, 0, "runc version "},
+		{[]string{"list", "-h"}, 0, "NAME:\n   runc list - "},
+		{[]string{"run", "--bundle", "/nowhere", b.id}, 1, "runc run failed: "},
+		{[]string{"run", b.id}, 0, ""},
+	} {
+		if out, status := b.runtime(test.args...); status != test.status || !strings.Contains(out, test.words) {
+			t.Errorf("%v: status %d: %s", test.args, status, out)
+		}
+	}
+}
+
+// The stages of a start are in the log in the words in which runc's has them.
+func TestTheStagesOfAStartAreInTheLog(t *testing.T) {
+	b := newBundle(t, "sleep")
+	for command, stages := range map[string][]string{
+		"run":  {"nsexec container setup", "child process in init()", "init: closing the pipe to signal completion"},
+		"exec": {"nsexec container setup", "child process in init()", "setns_init: about to exec"},
+	} {
+		b.runtime("delete", "--force", b.id)
+		args := []string{"run", "--detach", b.id}
+		if command == "exec" {
+			b.must(args...)
+			args = []string{"exec", b.id, bundletest.Program, "exit", "0"}
+		}
+		log := filepath.Join(t.TempDir(), "log")
+		if out := b.must(append([]string{"--debug", "--log", log, "--log-format", "json"}, args...)...); strings.Contains(out, "debug") {
+			t.Errorf("with --log the terminal shows %s", out)
+		}
+		text, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, stage := range stages {
+			if !strings.Contains(string(text), `{"level":"debug","msg":"`+stage+`"`) {
+				t.Errorf("%s: %q is not in the log: %s", command, stage, text)
+			}
+		}
+	}
+}
+
+func TestACgroupWithProcessesIsNoContainers(t *testing.T) {
+	b, other := newBundle(t, "sleep"), newBundle(t, "sleep")
+	b.must("run", "--detach", b.id)
+	other.id += "-other" // in the same cgroup
+	for _, command := range [][]string{{"create"}, {"run", "--detach"}} {
+		other.refuses("container's cgroup is not empty", append(command, other.id)...)
+	}
+	if s := b.state(); s.Status != specs.StateRunning {
+		t.Errorf("the one whose cgroup it is: %+v", s)
+	}
+	b.must("delete", "--force", b.id)
+}
+
+func TestUnknownLettersOfADeviceRuleAreSaid(t *testing.T) {
+	b := newBundle(t, "sleep")
+	b.spec.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Type: "c", Access: "rwa"}}}
+	if out := b.must("run", "--detach", b.id); !strings.Contains(out, `level=warning msg="linux.resources.devices[0].access: \"rwa\": only r, w and m are known: it is taken for \"rw\""`) {
+		t.Errorf("%s", out)
+	}
+	b.runtime("delete", "--force", b.id)
+	b.spec.Linux.Resources.Devices[0].Access = "a"
+	b.refuses(`access "a": only r, w and m are known`, "run", b.id)
 }
 
 func TestSpecMakesABundleThatRuns(t *testing.T) {
@@ -512,6 +599,13 @@ func TestPreservedDescriptors(t *testing.T) {
 	c.ExtraFiles = []*os.File{f, f}
 	if out, err := c.Output(); string(out) != "0\n1\n2\n3\n" {
 		t.Errorf("descriptors %q, %v", out, err)
+	}
+	// What the caller has not opened may be a descriptor of the runtime's own by then.
+	b.refuses("unable to stat preserved-fd 0 (of 1)", "run", "--preserve-fds", "1", b.id)
+	c = b.command("create", "--preserve-fds", "3", b.id)
+	c.ExtraFiles = []*os.File{f, f}
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "unable to stat preserved-fd 2 (of 3)") {
+		t.Errorf("%s, %v", out, err)
 	}
 }
 

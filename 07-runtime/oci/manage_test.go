@@ -210,6 +210,10 @@ func TestCheckpointIsNotSupported(t *testing.T) {
 	b := newBundle(t, "sleep")
 	b.refuses("checkpoint: not supported", "checkpoint", "--image-path", "/x", b.id)
 	b.refuses("restore: not supported", "restore", b.id)
+	b.refuses("--parent-path ./before", "checkpoint", "--parent-path", "./before", b.id)
+	if out := b.must("checkpoint", "-h"); !strings.Contains(out, "drydock-runtime checkpoint - not supported\n") {
+		t.Errorf("%s", out)
+	}
 }
 
 func TestNoPivot(t *testing.T) {

@@ -44,5 +44,6 @@ func (r Runtime) Update(ctx context.Context, id string, resources *specs.LinuxRe
 			return err
 		}
 	}
+	r.knownAccess(resources)
 	return g.Set(ctx, resources)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"drydock.example/07-runtime/oci"
 )
 
@@ -20,7 +22,9 @@ func create(ctx context.Context, g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	fromService(&opt)
+	if err := fromService(&opt); err != nil {
+		return err
+	}
 	if err := g.Create(ctx, rest[0], opt); err != nil {
 		return fmt.Errorf("%s create failed: %w", name, err)
 	}
@@ -40,8 +44,28 @@ func createOptions(fs *flag.FlagSet, opt *oci.CreateOptions) {
 
 // fromService adds what a service manager tells in the environment: sockets
 // that it has opened, and where to say that all is ready.
-func fromService(opt *oci.CreateOptions) {
+func fromService(opt *oci.CreateOptions) error {
 	opt.ListenFDs, opt.NotifySocket = listenFDs(), os.Getenv("NOTIFY_SOCKET")
+	return checkInherited(opt.ListenFDs, opt.PreserveFDs)
+}
+
+// inherited is how many descriptors, from 3 on, the caller has left open. It is
+// counted before this process opens one: of its own none may go to a container.
+var inherited = func() (n int) {
+	for {
+		if _, err := unix.FcntlInt(uintptr(3+n), unix.F_GETFD, 0); err != nil {
+			return n
+		}
+		n++
+	}
+}()
+
+// checkInherited refuses to hand over descriptors that the caller has not opened.
+func checkInherited(listen, preserve int) error {
+	if n := listen + preserve; n > inherited {
+		return fmt.Errorf("unable to stat preserved-fd %d (of %d): descriptor %d is not open", inherited, n, 3+inherited)
+	}
+	return nil
 }
 
 // listenFDs is how many sockets a service manager has opened for this process

@@ -53,7 +53,6 @@ func execute(ctx context.Context, g *global, args []string) error {
 		{&c.apparmor, "AppArmor profile", []string{"apparmor"}},
 		{&opt.ConsoleSocket, "Unix socket that receives the terminal's master", []string{"console-socket"}},
 		{&opt.PidFile, "file that receives the process id", []string{"pid-file"}},
-		{&opt.Cgroup, "[controllers:]path of a cgroup below the container's", []string{"cgroup"}},
 	} {
 		for _, n := range o.names {
 			fs.StringVar(o.into, n, "", o.about)
@@ -74,6 +73,7 @@ func execute(ctx context.Context, g *global, args []string) error {
 	for _, n := range []string{"detach", "d"} {
 		fs.BoolVar(&opt.Detach, n, false, "return when the program runs")
 	}
+	fs.Var((*words)(&opt.Cgroups), "cgroup", "path of a cgroup below the container's; on v1 also controllers:path, once for each")
 	fs.BoolVar(&c.noNewPrivs, "no-new-privs", false, "it gains no privileges by set-user-ID programs")
 	fs.BoolVar(&opt.IgnorePaused, "ignore-paused", false, "also in a paused container")
 	fs.IntVar(&opt.PreserveFDs, "preserve-fds", 0, "how many further descriptors the program gets")
@@ -82,11 +82,13 @@ func execute(ctx context.Context, g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(rest) == 1 && c.file == "" {
-		return errors.New("process args cannot be empty")
-	}
 	opt.ListenFDs = listenFDs()
-	status, err := g.Exec(ctx, rest[0], func(p *specs.Process) error { return c.apply(p, rest[1:]) }, opt)
+	status := 0
+	if len(rest) == 1 && c.file == "" {
+		err = errors.New("process args cannot be empty")
+	} else if err = checkInherited(opt.ListenFDs, opt.PreserveFDs); err == nil {
+		status, err = g.Exec(ctx, rest[0], func(p *specs.Process) error { return c.apply(p, rest[1:]) }, opt)
+	}
 	if err != nil {
 		g.log.error(fmt.Errorf("exec failed: %w", err))
 		return exitStatus(execFailed)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -62,7 +63,26 @@ func (c *complaints) write(w io.Writer, level, text string) {
 }
 
 // debugHandler writes explained calls as entries of level debug.
-type debugHandler struct{ log *complaints }
+type debugHandler struct {
+	log  *complaints
+	exec bool
+}
+
+// stage is what runc logs about the moment of a call, if anything. Whoever looks
+// in a log for how far a start came looks for these words.
+func (h debugHandler) stage(call string) string {
+	switch name, _, _ := strings.Cut(call, "("); {
+	case strings.HasPrefix(name, "clone"):
+		return "nsexec container setup"
+	case name == "setsid":
+		return "child process in init()"
+	case name == "execve" && h.exec:
+		return "setns_init: about to exec"
+	case name == "execve":
+		return "init: closing the pipe to signal completion"
+	}
+	return ""
+}
 
 func (h debugHandler) Enabled(context.Context, slog.Level) bool { return true }
 func (h debugHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
@@ -77,6 +97,9 @@ func (h debugHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		defer f.Close()
 		w = f
+	}
+	if stage := h.stage(r.Message); stage != "" {
+		h.log.write(w, "debug", stage)
 	}
 	h.log.write(w, "debug", r.Message)
 	return nil

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,10 +29,11 @@ import (
 	"drydock.example/07-runtime/oci"
 )
 
-const (
-	name    = "drydock-runtime"
-	version = "0.1.0"
-)
+const version = "0.1.0"
+
+// name is what the program was called by. Under another one, of a link named
+// runc for example, it answers to that.
+var name = filepath.Base(os.Args[0])
 
 // global are the options before the command.
 type global struct {
@@ -44,24 +47,26 @@ type command struct {
 	run         func(ctx context.Context, g *global, args []string) error
 }
 
-var commands = []command{
-	{"checkpoint", "not supported", notSupported("checkpoint")},
-	{"create", "create a container", create},
-	{"delete", "delete a container and all that belongs to it", remove},
-	{"events", "show a container's statistics and when its memory runs out", events},
-	{"exec", "run one more program in a container", execute},
-	{"features", "show what this runtime supports", features},
-	{"kill", "send a signal to a container (default: SIGTERM)", kill},
-	{"list", "list the containers below --root", list},
-	{"pause", "stop all processes of a container where they are", pause},
-	{"ps", "list the processes of a container", ps},
-	{"restore", "not supported", notSupported("restore")},
-	{"resume", "let the processes of a paused container go on", resume},
-	{"run", "create and run a container", run},
-	{"spec", "write a config.json to start from", spec},
-	{"start", "execute the program of a created container", start},
-	{"state", "show the state of a container", state},
-	{"update", "change a container's limits", update},
+func commands() []command {
+	return []command{
+		{"checkpoint", "not supported", notSupported("checkpoint")},
+		{"create", "create a container", create},
+		{"delete", "delete a container and all that belongs to it", remove},
+		{"events", "show a container's statistics and when its memory runs out", events},
+		{"exec", "run one more program in a container", execute},
+		{"features", "show what this runtime supports", features},
+		{"kill", "send a signal to a container (default: SIGTERM)", kill},
+		{"list", "list the containers below --root", list},
+		{"pause", "stop all processes of a container where they are", pause},
+		{"ps", "list the processes of a container", ps},
+		{"restore", "not supported", notSupported("restore")},
+		{"resume", "let the processes of a paused container go on", resume},
+		{"run", "create and run a container", run},
+		{"spec", "write a config.json to start from", spec},
+		{"start", "execute the program of a created container", start},
+		{"state", "show the state of a container", state},
+		{"update", "change a container's limits", update},
+	}
 }
 
 // exitStatus is the error of a command whose program ended with another status
@@ -89,14 +94,14 @@ func main() {
 }
 
 func (g *global) main(args []string) error {
-	var debug, showVersion, narrate bool
+	var verbose, showVersion, narrate bool
 	var rootless string
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&g.Root, "root", defaultRoot(), "directory that keeps the containers' state")
 	fs.StringVar(&g.log.path, "log", "", "file for errors, beside standard error")
 	fs.StringVar(&g.log.format, "log-format", "text", "text or json")
-	fs.BoolVar(&debug, "debug", false, "write each kernel call to the log")
+	fs.BoolVar(&verbose, "debug", false, "write each kernel call to the log")
 	fs.BoolVar(&narrate, "explain", false, "show each kernel call and why it is made")
 	fs.BoolVar(&g.Systemd, "systemd-cgroup", false, "have systemd make the cgroups")
 	fs.StringVar(&rootless, "rootless", "auto", "true: do without cgroups where they cannot be had; false, or auto: when this user is not root")
@@ -109,13 +114,17 @@ func (g *global) main(args []string) error {
 	case err != nil:
 		return err
 	case showVersion:
-		fmt.Printf("%s version %s\nspec: %s\ngo: %s\n", name, version, specs.Version, runtime.Version())
+		fmt.Printf("%s version %s\ncommit: %s\nspec: %s\ngo: %s\n", name, version, commit(), specs.Version, runtime.Version())
 		return nil
 	case g.log.format != "text" && g.log.format != "json":
 		return fmt.Errorf("invalid log-format: %q: want text or json", g.log.format)
-	case fs.NArg() == 0 || fs.Arg(0) == "help":
+	case fs.NArg() == 0, fs.Arg(0) == "help" && fs.NArg() == 1:
 		usage(os.Stdout, fs)
 		return nil
+	}
+	command, args := fs.Arg(0), fs.Args()[1:]
+	if command == "help" {
+		command, args = args[0], []string{"-h"}
 	}
 	if g.Rootless = ordinary(); rootless != "auto" {
 		var err error
@@ -127,24 +136,36 @@ func (g *global) main(args []string) error {
 	ctx, _ := explain.FromEnv(context.Background())
 	if narrate {
 		ctx = explain.With(ctx, explain.Text(os.Stderr))
-	} else if debug {
-		ctx = explain.With(ctx, debugHandler{&g.log})
+	} else if verbose {
+		ctx = explain.With(ctx, debugHandler{&g.log, command == "exec"})
 	}
-	for _, c := range commands {
-		if c.name == fs.Arg(0) {
-			return c.run(ctx, g, fs.Args()[1:])
+	for _, c := range commands() {
+		if c.name == command {
+			return c.run(ctx, g, args)
 		}
 	}
-	return fmt.Errorf("No help topic for '%s': see %s help", fs.Arg(0), name) //nolint:staticcheck // runc's words
+	return fmt.Errorf("No help topic for '%s': see %s help", command, name) //nolint:staticcheck // runc's words
+}
+
+// commit is the one that the program was built from.
+func commit() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
 }
 
 // defaultRoot is where the state is kept until the machine ends; an ordinary
 // user has a directory of that kind too (XDG base directory specification).
 func defaultRoot() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && ordinary() {
-		return filepath.Join(dir, name)
+		return filepath.Join(dir, "drydock-runtime")
 	}
-	return "/run/" + name
+	return "/run/drydock-runtime"
 }
 
 // ordinary says whether this is an ordinary user's, also where he is root in a
@@ -158,11 +179,11 @@ func ordinary() bool {
 }
 
 func usage(w io.Writer, fs *flag.FlagSet) {
-	fmt.Fprintf(w, "%s makes containers of OCI bundles.\n\nUsage: %s [options] command [options] [arguments]\n\nCommands:\n", name, name)
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.about)
+	fmt.Fprintf(w, "NAME:\n   %s - Open Container Initiative runtime: makes containers of OCI bundles\n\nUSAGE:\n   %s [options] command [options] [arguments]\n\nCOMMANDS:\n", name, name)
+	for _, c := range commands() {
+		fmt.Fprintf(w, "   %-10s %s\n", c.name, c.about)
 	}
-	fmt.Fprintln(w, "\nOptions:")
+	fmt.Fprintln(w, "\nOPTIONS:")
 	fs.SetOutput(w)
 	fs.PrintDefaults()
 }
@@ -211,7 +232,9 @@ func parseFirst(fs *flag.FlagSet, args []string, what string, least int) ([]stri
 func parseOptions(fs *flag.FlagSet, args []string, what string) error {
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Printf("Usage: %s %s [options] %s\n", name, fs.Name(), what)
+		all := commands()
+		about := all[slices.IndexFunc(all, func(c command) bool { return c.name == fs.Name() })].about
+		fmt.Printf("NAME:\n   %s %s - %s\n\nUSAGE:\n   %[1]s %[2]s [options] %[4]s\n\nOPTIONS:\n", name, fs.Name(), about, what)
 		fs.SetOutput(os.Stdout)
 		fs.PrintDefaults()
 	}

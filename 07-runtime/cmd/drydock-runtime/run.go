@@ -21,7 +21,9 @@ func run(ctx context.Context, g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	fromService(&opt.CreateOptions)
+	if err := fromService(&opt.CreateOptions); err != nil {
+		return err
+	}
 	status, err := g.Run(ctx, rest[0], opt)
 	if err != nil {
 		return fmt.Errorf("%s run failed: %w", name, err)
