@@ -76,9 +76,6 @@ type exitStatus int
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func main() {
-	// One thing happens after the other here: a second processor of the Go
-	// scheduler would only look for work, and wake threads to do so.
-	runtime.GOMAXPROCS(1)
 	g := &global{}
 	err := g.main(os.Args[1:])
 	var status exitStatus
