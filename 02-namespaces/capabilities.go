@@ -30,17 +30,28 @@ var capabilityNumbers = sync.OnceValue(func() map[string]uint {
 // Capabilities are the names of those that a spec may grant.
 func Capabilities() []string { return slices.Sorted(maps.Keys(capabilityNumbers())) }
 
-func newCapabilitySet(names []string) (capabilitySet, error) {
+// capabilitySet returns the set of the names. What the kernel has no number for
+// is a warning and no error (runtime-spec, config.md#linux-process): a config may
+// have been written for a newer one.
+func (p *initProcess) capabilitySet(names []string) capabilitySet {
 	numbers := capabilityNumbers()
 	var s capabilitySet
 	for _, name := range names {
 		n, ok := numbers[name]
 		if !ok {
-			return 0, fmt.Errorf("process.capabilities: %q is no capability: they are written like CAP_NET_ADMIN", name)
+			p.warn(fmt.Sprintf("process.capabilities: %q is no capability known here, where they are written like CAP_NET_ADMIN: it does without", name))
+			continue
 		}
 		s |= 1 << n
 	}
-	return s, nil
+	return s
+}
+
+// warn adds a warning, which is said once.
+func (p *initProcess) warn(text string) {
+	if !slices.Contains(p.warnings, text) {
+		p.warnings = append(p.warnings, text)
+	}
 }
 
 // dropBounding limits what any program in the container can ever gain. It
@@ -50,10 +61,7 @@ func dropBounding(p *initProcess) error {
 	if c == nil {
 		c = &specs.LinuxCapabilities{}
 	}
-	keep, err := newCapabilitySet(c.Bounding)
-	if err != nil {
-		return err
-	}
+	keep := p.capabilitySet(c.Bounding)
 	chapter.Call(p.ctx, "once for each capability that no program in here may ever gain, not even one that is set-user-ID", "prctl(PR_CAPBSET_DROP)")
 	for n := uintptr(0); n < 64; n++ {
 		if keep&(1<<n) != 0 {
@@ -80,10 +88,7 @@ func limitCapabilities(p *initProcess) error {
 	}
 	var sets [4]capabilitySet
 	for i, names := range [][]string{c.Effective, c.Permitted, c.Inheritable, c.Ambient} {
-		var err error
-		if sets[i], err = newCapabilitySet(names); err != nil {
-			return err
-		}
+		sets[i] = p.capabilitySet(names)
 	}
 	effective, permitted, inheritable, ambient := sets[0], sets[1], sets[2], sets[3]
 

@@ -57,6 +57,7 @@ var steps = []step{
 	{"scheduling", setScheduling},
 	{"memory policy", setMemoryPolicy},
 	{"personality", setPersonality},
+	{"environment", setEnvironment},
 	{"descriptors", closeDescriptors},
 	{"seccomp", filterEarly},
 	{"user", becomeUser},

@@ -84,6 +84,9 @@ func mountOne(p *initProcess, i int, m specs.Mount) error {
 			o.text = slices.DeleteFunc(o.text, func(s string) bool { return s == "MOUNT_ATTR_RDONLY" })
 		}
 		o.data = p.withLabel(m.Type, o.data)
+		if m.Type == "tmpfs" && !o.copyUp {
+			o.data = p.withMode(m.Destination, o.data)
+		}
 		tree, err = newFilesystem(p, m.Type, m.Source, o)
 	}
 	if err != nil {
@@ -246,6 +249,24 @@ func (p *initProcess) withLabel(fstype string, options []string) []string {
 		return options
 	}
 	return append(slices.Clip(options), "context="+p.MountLabel)
+}
+
+// withMode has a tmpfs that is given no mode look like the directory that it
+// covers, and not writable for all, as the kernel would make it.
+func (p *initProcess) withMode(destination string, options []string) []string {
+	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "mode=") }) {
+		return options
+	}
+	fd, err := openInRoot(p.root, clean(destination), unix.O_PATH)
+	if err != nil {
+		return options // it is yet to be made
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return options
+	}
+	return append(slices.Clip(options), fmt.Sprintf("mode=%o", st.Mode&0o7777))
 }
 
 // setAttributes applies ro, nosuid and the like to a detached mount.

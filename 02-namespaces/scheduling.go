@@ -93,23 +93,23 @@ func MemoryFlags() []specs.MemoryPolicyFlagType { return slices.Sorted(maps.Keys
 // setMemoryPolicy sets which NUMA nodes the process's memory comes from.
 func setMemoryPolicy(p *initProcess) error {
 	m := p.MemoryPolicy
-	if m == nil {
+	if m == nil || m.Mode == "" && m.Nodes == "" && len(m.Flags) == 0 {
 		return nil
 	}
 	mode, ok := memoryModes[m.Mode]
 	if !ok {
-		return fmt.Errorf("linux.memoryPolicy.mode %q is none of set_mempolicy(2)", m.Mode)
+		return fmt.Errorf("linux.memoryPolicy: invalid memory policy mode %q: it is none of set_mempolicy(2)", m.Mode)
 	}
 	for _, name := range m.Flags {
 		flag, ok := memoryFlags[name]
 		if !ok {
-			return fmt.Errorf("linux.memoryPolicy: flag %q is none of set_mempolicy(2)", name)
+			return fmt.Errorf("linux.memoryPolicy: invalid memory policy flag %q: it is none of set_mempolicy(2)", name)
 		}
 		mode |= flag
 	}
 	nodes, err := parseList(m.Nodes)
 	if err != nil {
-		return fmt.Errorf("linux.memoryPolicy.nodes: %w", err)
+		return fmt.Errorf("linux.memoryPolicy: invalid memory policy nodes: %w", err)
 	}
 	var mask *uint64
 	size := uintptr(0)

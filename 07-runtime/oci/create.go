@@ -29,6 +29,7 @@ type CreateOptions struct {
 	Bundle        string
 	ConsoleSocket string // path of the Unix socket that receives the terminal's master
 	PidFile       string // receives the process id, in decimal: of create when it waits, of run when it runs
+	PidfdSocket   string // path of the Unix socket that receives a pidfd of the process, before it is started
 	ListenFDs     int    // how many descriptors, from 3 on, are sockets for the program (sd_listen_fds(3))
 	PreserveFDs   int    // how many descriptors, from those on, the program gets
 	NotifySocket  string // path of the socket that is told when the program is ready (sd_notify(3))
@@ -251,6 +252,11 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 	if err := c.save(); err != nil {
 		return p, err
 	}
+	if opt.PidfdSocket != "" {
+		if err := sendPidfd(opt.PidfdSocket, p.Pid); err != nil {
+			return p, err
+		}
+	}
 	if opt.PidFile != "" {
 		if err := writePidFile(opt.PidFile, p.Pid); err != nil {
 			return p, err
@@ -352,6 +358,25 @@ func openConsoleSocket(path string, terminal bool) (*os.File, error) {
 	}
 	defer conn.Close()
 	return conn.File()
+}
+
+// sendPidfd sends a descriptor of the process to whoever listens at the socket:
+// unlike a process id it can't come to mean another one.
+func sendPidfd(path string, pid int) error {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("--pidfd-socket: %w", err)
+	}
+	defer conn.Close()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(fd)
+	if _, _, err := conn.WriteMsgUnix([]byte("pidfd"), unix.UnixRights(fd), nil); err != nil {
+		return fmt.Errorf("--pidfd-socket: %w", err)
+	}
+	return nil
 }
 
 // writePidFile writes a process id for whoever waits for the file to appear.

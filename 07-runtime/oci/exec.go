@@ -25,6 +25,7 @@ type ExecOptions struct {
 	Detach        bool   // return when the program runs
 	ConsoleSocket string // path of the Unix socket that receives the terminal's master
 	PidFile       string // receives the process id, in decimal
+	PidfdSocket   string // as of CreateOptions
 	ListenFDs     int    // as of CreateOptions
 	PreserveFDs   int
 	Cgroups       []string // below the container's: one "PATH", or on v1 "CONTROLLERS:PATH" any number of times
@@ -144,6 +145,11 @@ func (c *container) startExec(ctx context.Context, p *namespaces.Process, proces
 	}
 	if relay != nil {
 		if err := relay.begin(); err != nil {
+			return err
+		}
+	}
+	if opt.PidfdSocket != "" {
+		if err := sendPidfd(opt.PidfdSocket, p.Pid); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ func TestExec(t *testing.T) {
 		{nil, []string{"fds"}, 0, "0\n1\n2\n"},
 		{nil, []string{"whoami"}, 0, "0 0 [] /\n"},
 		{[]string{"--user", "1000:2000", "-g", "5", "-g", "6", "--cwd", "/tmp"}, []string{"whoami"}, 0, "1000 2000 [5 6] /tmp\n"},
-		{[]string{"-e", "A=b", "--env", "C=d"}, []string{"env"}, 0, "PATH=/bin\nA=b\nC=d\n"},
+		{[]string{"-e", "A=b", "--env", "C=d"}, []string{"env"}, 0, "PATH=/bin\nA=b\nC=d\nHOME=/\n"},
 	} {
 		args := append([]string{"exec"}, test.options...)
 		args = append(append(args, b.id, bundletest.Program), test.command...)

@@ -609,6 +609,66 @@ func TestPreservedDescriptors(t *testing.T) {
 	}
 }
 
+func TestPidfdSocket(t *testing.T) {
+	b := newBundle(t, "sleep")
+	path := filepath.Join(t.TempDir(), "socket")
+	b.refuses("--pidfd-socket: dial unix", "create", "--pidfd-socket", path, b.id)
+	b.nothingIsLeft()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	receive := func() int {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		rights := make([]byte, unix.CmsgSpace(4))
+		_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 64), rights)
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages, err := unix.ParseSocketControlMessage(rights[:n])
+		if err != nil || len(messages) != 1 {
+			t.Fatalf("%v, %v", messages, err)
+		}
+		fds, err := unix.ParseUnixRights(&messages[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fds[0]) })
+		return fds[0]
+	}
+	b.must("create", "--pidfd-socket", path, b.id)
+	first := receive()
+	b.must("start", b.id)
+	file := filepath.Join(t.TempDir(), "pid")
+	b.must("exec", "--detach", "--pidfd-socket", path, "--pid-file", file, b.id, bundletest.Program, "sleep")
+	second := receive()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []struct{ fd, pid int }{{second, pid}, {first, b.state().Pid}} {
+		if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil {
+			t.Error(err)
+		}
+		b.wait(p.pid)
+		if !zombie(p.pid) {
+			t.Errorf("process %d lives", p.pid)
+		}
+	}
+	if s := b.state(); s.Status != specs.StateStopped {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestConsoleSocket(t *testing.T) {
 	b := newBundle(t, "sizes")
 	b.refuses("cannot use console socket", "create", "--console-socket", "/x", b.id)

@@ -5,6 +5,7 @@ package oci_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -386,6 +387,69 @@ func TestSpecRootless(t *testing.T) {
 	}
 	if !slices.Contains(kinds, "user") || slices.Contains(kinds, "network") || len(s.Linux.UIDMappings) == 0 {
 		t.Errorf("namespaces %v, users %v", kinds, s.Linux.UIDMappings)
+	}
+}
+
+func TestATmpfsLooksLikeTheDirectoryThatItCovers(t *testing.T) {
+	b := newBundle(t, "mode", "/data")
+	data := filepath.Join(b.dir, "rootfs/data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		mode    uint32 // of the directory
+		options []string
+		want    string
+	}{
+		{0o710, nil, "710"},
+		{0o7777, []string{"nosuid"}, "7777"},
+		{0o700, []string{"mode=1750"}, "1750"},
+	} {
+		if err := unix.Chmod(data, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		b.spec.Mounts = append(b.spec.Mounts[:5:5], specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: test.options})
+		if out := b.must("run", b.id); out != test.want+"\n" {
+			t.Errorf("%o, %v: %q, want %s", test.mode, test.options, out, test.want)
+		}
+	}
+}
+
+func TestAnUnknownCapabilityIsAWarning(t *testing.T) {
+	b := newBundle(t, "read-file", "/proc/self/status")
+	b.spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: []string{"CAP_FLY", "CAP_KILL"}, Effective: []string{"CAP_FLY", "NET_ADMIN"}, Permitted: []string{"CAP_KILL"}}
+	out := b.must("run", b.id)
+	if !strings.Contains(out, "CapBnd:\t0000000000000020\n") || strings.Count(out, `level=warning msg="process.capabilities: \"CAP_FLY\"`) != 1 || !strings.Contains(out, `\"NET_ADMIN\" is no capability`) {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestHomeAndTheLastOfEachVariable(t *testing.T) {
+	b := newBundle(t, "env")
+	etc := filepath.Join(b.dir, "rootfs/etc")
+	if err := os.WriteFile(etc+"/passwd", []byte("sailor:x:1000:1000::/home/sailor:/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		uid       uint32
+		env, want []string
+	}{
+		{1000, []string{"PATH=/bin"}, []string{"PATH=/bin", "HOME=/home/sailor"}},
+		{1000, []string{"HOME=/ship", "HOME="}, []string{"HOME=/home/sailor"}},
+		{1000, []string{"HOME=", "A=1", "HOME=/ship", "A=2"}, []string{"HOME=/ship", "A=2"}},
+		{7, nil, []string{"HOME=/"}},
+	} {
+		b.spec.Process.User.UID, b.spec.Process.Env = test.uid, test.env
+		if out := b.must("run", b.id); out != strings.Join(test.want, "\n")+"\n" {
+			t.Errorf("user %d, %q: %q, want %q", test.uid, test.env, out, test.want)
+		}
+	}
+	// The image may have made anything of the file.
+	if err := errors.Join(os.Remove(etc+"/passwd"), unix.Mkfifo(etc+"/passwd", 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.must("run", b.id); out != "HOME=/\n" {
+		t.Errorf("%q", out)
 	}
 }
 

@@ -122,6 +122,13 @@ func main() {
 			}
 			all = append(all, b)
 		}
+	case "mode": // of a directory
+		var st unix.Stat_t
+		if err := unix.Stat(args[0], &st); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Printf("%o\n", st.Mode&0o7777)
 	case "env":
 		for _, e := range os.Environ() {
 			fmt.Println(e)

@@ -37,8 +37,10 @@ func createOptions(fs *flag.FlagSet, opt *oci.CreateOptions) {
 	fs.StringVar(&opt.Bundle, "b", ".", "the bundle's directory")
 	fs.StringVar(&opt.ConsoleSocket, "console-socket", "", "Unix socket that receives the terminal's master")
 	fs.StringVar(&opt.PidFile, "pid-file", "", "file that receives the process id")
+	fs.StringVar(&opt.PidfdSocket, "pidfd-socket", "", "Unix socket that receives a pidfd of the process")
 	fs.IntVar(&opt.PreserveFDs, "preserve-fds", 0, "how many further descriptors the program gets, beside its streams and LISTEN_FDS")
 	fs.BoolVar(&opt.NoNewKeyring, "no-new-keyring", false, "keep the caller's session keyring")
+	fs.Bool("no-mount-fallback", false, "accepted for runc's sake: no mount is tried a second time here")
 	fs.BoolVar(&opt.NoPivot, "no-pivot", false, "do not use pivot_root, which cannot leave a ramdisk")
 }
 

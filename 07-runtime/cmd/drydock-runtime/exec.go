@@ -53,6 +53,7 @@ func execute(ctx context.Context, g *global, args []string) error {
 		{&c.apparmor, "AppArmor profile", []string{"apparmor"}},
 		{&opt.ConsoleSocket, "Unix socket that receives the terminal's master", []string{"console-socket"}},
 		{&opt.PidFile, "file that receives the process id", []string{"pid-file"}},
+		{&opt.PidfdSocket, "Unix socket that receives a pidfd of the process", []string{"pidfd-socket"}},
 	} {
 		for _, n := range o.names {
 			fs.StringVar(o.into, n, "", o.about)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -29,6 +30,7 @@ func spec(_ context.Context, _ *global, args []string) error {
 	}
 	s := namespaces.NewSpec("rootfs", "sh")
 	s.Process.Terminal = true
+	s.Process.Env = slices.DeleteFunc(s.Process.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") }) // each user's is his own
 	s.Root.Readonly = true
 	s.Hostname = "drydock"
 	if *rootless {
