@@ -15,6 +15,14 @@ import (
 // reaperName is argv[0] of a container's process 1 that is not the user's program.
 const reaperName = "drydock-reaper"
 
+// InitAnnotation, with the value "true" in a config, asks an OCI runtime for a
+// process 1 beside the program: it waits for orphans and passes signals on
+// (Options.Reaper; docker run --init). The specification has no field for that:
+// other engines mount a program of theirs and put it before process.args. The
+// name is drydock-runtime's own, and its features tell of it, since annotations
+// that a runtime does not know are passed over (runtime-spec, config.md#annotations).
+const InitAnnotation = "drydock.init"
+
 // becomeReaper executes this program once more, as the user's program would be:
 // with its rights, its descriptors and nothing of ours.
 func becomeReaper(p *initProcess) error {

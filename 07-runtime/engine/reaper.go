@@ -12,7 +12,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
-	"drydock.example/07-runtime/oci"
+	namespaces "drydock.example/02-namespaces"
 )
 
 // checkInit refuses HostConfig.Init where the runtime has no process 1 to give.
@@ -30,8 +30,8 @@ func (e *Engine) checkInit(ctx context.Context, h *container.HostConfig) error {
 	if err == nil {
 		err = json.Unmarshal(document, &f)
 	}
-	if err == nil && f.Annotations[oci.InitAnnotation] != "true" {
-		err = fmt.Errorf("its features do not have the annotation %s", oci.InitAnnotation)
+	if err == nil && f.Annotations[namespaces.InitAnnotation] != "true" {
+		err = fmt.Errorf("its features do not have the annotation %s", namespaces.InitAnnotation)
 	}
 	if err != nil {
 		return invalid("HostConfig.Init (--init) is not supported with the runtime %s: %w: start drydockd with drydock-runtime, or put an init of the image before the command",

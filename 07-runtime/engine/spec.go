@@ -14,7 +14,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	namespaces "drydock.example/02-namespaces"
-	"drydock.example/07-runtime/oci"
 	"drydock.example/07-runtime/shim"
 )
 
@@ -60,7 +59,7 @@ func (c *Container) spec(r *record, layers []string) (*specs.Spec, error) {
 	s.Linux.Resources = resources(h)
 	s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = h.MaskedPaths, h.ReadonlyPaths
 	if h.Init != nil && *h.Init {
-		s.Annotations = map[string]string{oci.InitAnnotation: "true"}
+		s.Annotations = map[string]string{namespaces.InitAnnotation: "true"}
 	}
 	if h.NetworkMode.IsHost() {
 		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {

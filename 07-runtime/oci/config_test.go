@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	namespaces "drydock.example/02-namespaces"
 	"drydock.example/07-runtime/bundletest"
 )
 
@@ -34,9 +35,9 @@ func TestBadConfigsAreRefusedByName(t *testing.T) {
 		{func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "NOFILE"}} }, `process.rlimits[0].type: "NOFILE"`},
 		{func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CPU", Soft: 2, Hard: 1}} }, `process.rlimits[0].soft: 2: want no more than hard, 1`},
 		{func(s *specs.Spec) { s.Mounts[0].Destination = "" }, "mounts[0].destination: missing"},
-		{func(s *specs.Spec) { s.Annotations = map[string]string{InitAnnotation: "yes"} }, `annotations[drydock.init]: "yes": want "true" or "false"`},
+		{func(s *specs.Spec) { s.Annotations = map[string]string{namespaces.InitAnnotation: "yes"} }, `annotations[drydock.init]: "yes": want "true" or "false"`},
 		{func(s *specs.Spec) {
-			s.Annotations = map[string]string{InitAnnotation: "true"}
+			s.Annotations = map[string]string{namespaces.InitAnnotation: "true"}
 			s.Linux.Namespaces = s.Linux.Namespaces[1:]
 		}, `annotations[drydock.init]: "true": want a new pid namespace`},
 		{func(s *specs.Spec) { s.Linux = nil }, "linux: missing"},

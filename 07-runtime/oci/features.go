@@ -33,7 +33,7 @@ func Features() features.Features {
 			MemoryPolicy:    &features.MemoryPolicy{Modes: names(namespaces.MemoryModes()), Flags: names(namespaces.MemoryFlags())},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: new(true)}},
 		},
-		Annotations: map[string]string{InitAnnotation: "true"},
+		Annotations: map[string]string{namespaces.InitAnnotation: "true"},
 		// They become properties of a unit of systemd, which may name programs.
 		PotentiallyUnsafeConfigAnnotations: []string{"org.systemd.property."},
 	}

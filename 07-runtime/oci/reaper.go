@@ -6,22 +6,16 @@ import (
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	namespaces "drydock.example/02-namespaces"
 )
 
-// InitAnnotation, with the value "true" in a config, has a process 1 beside the
-// program: it waits for orphans and passes signals on (namespaces.Options.Reaper;
-// docker run --init). The specification has no field for that: other engines
-// mount a program of theirs and put it before process.args. The name is this
-// runtime's own, and [Features] tells of it, since annotations that a runtime
-// does not know are passed over (runtime-spec, config.md#annotations).
-const InitAnnotation = "drydock.init"
-
 // reaped reports whether the config asks for a process 1 beside the program.
-func reaped(spec *specs.Spec) bool { return spec.Annotations[InitAnnotation] == "true" }
+func reaped(spec *specs.Spec) bool { return spec.Annotations[namespaces.InitAnnotation] == "true" }
 
 func checkInit(spec *specs.Spec) error {
-	const field = "annotations[" + InitAnnotation + "]"
-	value, ok := spec.Annotations[InitAnnotation]
+	const field = "annotations[" + namespaces.InitAnnotation + "]"
+	value, ok := spec.Annotations[namespaces.InitAnnotation]
 	if ok && value != "true" && value != "false" {
 		return wrong(field, value, `"true" or "false"`)
 	}
