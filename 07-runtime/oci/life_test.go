@@ -588,6 +588,23 @@ func TestHookThatFailsUndoesTheContainer(t *testing.T) {
 	b.nothingIsLeft()
 }
 
+// TestASignalEndsWhatIsBeingMade: run passes signals on to the program, but a
+// hook that hangs must not make it deaf before there is one.
+func TestASignalEndsWhatIsBeingMade(t *testing.T) {
+	b := newBundle(t, "exit", "0")
+	b.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "kill -TERM $PPID; exec sleep 60"}}}}
+	began := time.Now()
+	c := b.command("run", b.id)
+	out, err := c.CombinedOutput()
+	if took := time.Since(began); err == nil || took > 30*time.Second {
+		t.Errorf("%v after %v: %s", err, took, out)
+	}
+	// Either it caught the signal, or it came before that and was killed.
+	if s := c.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() && !strings.Contains(string(out), "got terminated") {
+		t.Errorf("%v: %s", c.ProcessState, out)
+	}
+}
+
 func TestPreservedDescriptors(t *testing.T) {
 	b := newBundle(t, "fds")
 	c := b.command("run", "--preserve-fds", "1", b.id)
