@@ -213,6 +213,9 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 		if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
 			return err
 		}
+		if err := freeAffinity(ctx, pid); err != nil {
+			return err
+		}
 		if c.Unit != nil {
 			if cgroup, err = c.startUnit(ctx, spec, pid); err != nil {
 				return err

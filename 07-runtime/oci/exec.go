@@ -138,6 +138,11 @@ func (c *container) startExec(ctx context.Context, p *namespaces.Process, proces
 			}
 		}
 	}
+	if a := process.ExecCPUAffinity; a == nil || a.Initial == "" {
+		if err := freeAffinity(ctx, p.Pid); err != nil {
+			return err
+		}
+	}
 	if a := process.ExecCPUAffinity; a != nil && a.Final != "" {
 		if err := setAffinity(ctx, strconv.Itoa(p.Pid), a.Final); err != nil {
 			return err
@@ -206,6 +211,20 @@ func (c *container) enter(ctx context.Context, pid int, controllers []string, be
 		if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0); err != nil {
 			return fmt.Errorf("--cgroup %s:%s: adding pid %d to %s: %w", controller, below, pid, file, errors.Unwrap(err))
 		}
+	}
+	return nil
+}
+
+// freeAffinity has a process run on all CPUs that its cgroup has, whichever this
+// process, a service bound to some for example, is bound to. As an ordinary user
+// it may not for a process that is somebody else's by now: that one keeps what
+// it has.
+func freeAffinity(ctx context.Context, pid int) error {
+	var all unix.CPUSet
+	all.Fill()
+	chapter.Call(ctx, "which CPUs it may use is its cgroup's matter, not the caller's", "sched_setaffinity(%d, all)", pid)
+	if err := unix.SchedSetaffinity(pid, &all); err != nil && err != unix.EPERM {
+		return os.NewSyscallError("sched_setaffinity", err)
 	}
 	return nil
 }

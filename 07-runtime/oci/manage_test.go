@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -450,6 +451,45 @@ func TestHomeAndTheLastOfEachVariable(t *testing.T) {
 	}
 	if out := b.must("run", b.id); out != "HOME=/\n" {
 		t.Errorf("%q", out)
+	}
+}
+
+// A service may be bound to some CPUs; its containers are not.
+func TestTheCallersAffinityIsNotTheContainers(t *testing.T) {
+	const status = "/proc/self/status"
+	var before, first unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	if before.Count() < 2 {
+		t.Skip("one CPU")
+	}
+	for cpu := 0; first.Count() == 0; cpu++ {
+		if before.IsSet(cpu) {
+			first.Set(cpu)
+		}
+	}
+	allowed := func(text string) string {
+		_, rest, _ := strings.Cut(text, "\nCpus_allowed:\t")
+		mask, _, _ := strings.Cut(rest, "\n")
+		return mask
+	}
+	text, err := os.ReadFile(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBundle(t, "read-file", status)
+	runtime.LockOSThread() // until the end: the thread ends with the test, and its binding too
+	if err := unix.SchedSetaffinity(0, &first); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := allowed(b.must("run", b.id)), allowed(string(text)); got != want {
+		t.Errorf("run: %s, want %s", got, want)
+	}
+	b.spec.Process.Args = []string{bundletest.Program, "sleep"}
+	b.must("run", "--detach", b.id)
+	if got, want := allowed(b.must("exec", b.id, bundletest.Program, "read-file", status)), allowed(string(text)); got != want {
+		t.Errorf("exec: %s, want %s", got, want)
 	}
 }
 

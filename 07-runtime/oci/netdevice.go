@@ -120,7 +120,7 @@ func checkNetDevices(spec *specs.Spec) error {
 		return nil
 	}
 	if !slices.ContainsFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace }) {
-		return fmt.Errorf("linux.netDevices: want a network namespace: without one they would stay where they are")
+		return fmt.Errorf("linux.netDevices: unable to move network devices without a NET namespace: give the container a new one, or the path of one")
 	}
 	seen := map[string]bool{}
 	for name, d := range devices {

@@ -94,5 +94,5 @@ func TestNetDevicesThatCannotBe(t *testing.T) {
 	b.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dd-nosuch": {}}
 	b.refuses("linux.netDevices: dd-nosuch: Link not found", "run", b.id)
 	b.spec.Linux.Namespaces = append(b.spec.Linux.Namespaces[:1], b.spec.Linux.Namespaces[2:]...)
-	b.refuses("linux.netDevices: want a network namespace", "run", b.id)
+	b.refuses("linux.netDevices: unable to move network devices without a NET namespace", "run", b.id)
 }
