@@ -38,6 +38,13 @@ func (c *container) stats(g *cgroups.Cgroup) (Event, error) {
 		return Event{}, err
 	}
 	e := Event{Type: "stats", ID: c.ID, Data: newStats(s)}
+	for resource, into := range map[cgroups.Resource]**PressureStats{
+		cgroups.CPU: &e.Data.CPU.PSI, cgroups.Memory: &e.Data.Memory.PSI, cgroups.IO: &e.Data.BlkIO.PSI,
+	} {
+		if *into, err = pressure(g, resource); err != nil {
+			return Event{}, err
+		}
+	}
 	if c.RDT != nil {
 		e.Data.RDT.Class = filepath.Base(c.RDT.Class)
 	}

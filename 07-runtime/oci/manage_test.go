@@ -21,6 +21,7 @@ import (
 
 	"drydock.example/01-chroot/hosttest"
 	namespaces "drydock.example/02-namespaces"
+	cgroups "drydock.example/03-cgroups"
 	"drydock.example/07-runtime/bundletest"
 	"drydock.example/07-runtime/oci"
 )
@@ -147,6 +148,17 @@ func TestStats(t *testing.T) {
 	}
 	if d := e.Data; d.CPU.Usage.Total == 0 || d.Memory.Usage.Usage == 0 || d.Memory.Usage.Limit == 0 || d.Pids.Current == 0 {
 		t.Errorf("stats: %s", out)
+	}
+	mode, err := cgroups.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/pressure/cpu"); err == nil && mode != cgroups.V1 {
+		for _, part := range []string{"cpu", "memory", "blkio"} {
+			if !regexp.MustCompile(`"` + part + `":\{.*"psi":\{"some":\{"avg10":[0-9.]+,"avg60":[0-9.]+,"avg300":[0-9.]+,"total":[0-9]+\},"full":\{"avg10":`).MatchString(out) {
+				t.Errorf("no pressure of %s: %s", part, out)
+			}
+		}
 	}
 	b.refuses("duration interval must be greater than 0", "events", "--interval", "0s", b.id)
 	b.must("kill", b.id, "KILL")

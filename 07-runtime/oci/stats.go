@@ -3,6 +3,8 @@
 package oci
 
 import (
+	"github.com/containerd/errdefs"
+
 	cgroups "drydock.example/03-cgroups"
 )
 
@@ -34,6 +36,22 @@ type CPUStats struct {
 		ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
 		ThrottledTime    uint64 `json:"throttledTime,omitempty"`
 	} `json:"throttling"`
+	PSI *PressureStats `json:"psi,omitempty"`
+}
+
+// PressureStats is how much of the time tasks waited for a resource: some of
+// them, or all that had work. Absent where the kernel does not measure it.
+type PressureStats struct {
+	Some StallStats `json:"some"`
+	Full StallStats `json:"full"`
+}
+
+// StallStats are averages over seconds, in percent, and the sum in microseconds.
+type StallStats struct {
+	Avg10  float64 `json:"avg10"`
+	Avg60  float64 `json:"avg60"`
+	Avg300 float64 `json:"avg300"`
+	Total  uint64  `json:"total"`
 }
 
 // CPUSetStats are the processors and memory nodes that it may use.
@@ -61,6 +79,7 @@ type MemoryStats struct {
 	Usage MemoryEntry       `json:"usage"`
 	Swap  MemoryEntry       `json:"swap"`
 	Raw   map[string]uint64 `json:"raw,omitempty"` // memory.stat as it is
+	PSI   *PressureStats    `json:"psi,omitempty"`
 }
 
 // MemoryEntry is one counter and its limit.
@@ -81,6 +100,8 @@ type PidsStats struct {
 type BlkIOStats struct {
 	IOServiceBytesRecursive []BlkIOEntry `json:"ioServiceBytesRecursive,omitempty"`
 	IOServicedRecursive     []BlkIOEntry `json:"ioServicedRecursive,omitempty"`
+
+	PSI *PressureStats `json:"psi,omitempty"`
 }
 
 // BlkIOEntry is one counter of a device.
@@ -89,6 +110,21 @@ type BlkIOEntry struct {
 	Minor uint64 `json:"minor,omitempty"`
 	Op    string `json:"op,omitempty"`
 	Value uint64 `json:"value,omitempty"`
+}
+
+// pressure returns what is measured of a resource, or nil.
+func pressure(g *cgroups.Cgroup, resource cgroups.Resource) (*PressureStats, error) {
+	p, err := g.Pressure(resource)
+	if errdefs.IsFailedPrecondition(err) || errdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &PressureStats{
+		Some: StallStats{p.Some.Avg10, p.Some.Avg60, p.Some.Avg300, uint64(p.Some.Total.Microseconds())},
+		Full: StallStats{p.Full.Avg10, p.Full.Avg60, p.Full.Avg300, uint64(p.Full.Total.Microseconds())},
+	}, nil
 }
 
 func newStats(k cgroups.Stats) *Stats {
