@@ -41,7 +41,7 @@ type CreateOptions struct {
 // caller's. On an error nothing is left.
 func (r Runtime) Create(ctx context.Context, id string, opt CreateOptions) error {
 	console := func(wanted bool) (*os.File, error) { return openConsoleSocket(opt.ConsoleSocket, wanted) }
-	c, p, err := r.create(ctx, id, opt, console, true)
+	c, p, err := r.create(ctx, id, opt, console, nil, true)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (r Runtime) Create(ctx context.Context, id string, opt CreateOptions) error
 // the config wants a terminal, and answers with the socket to send it to. The
 // process waits for the fifo, so that another invocation can start it, or for
 // Process.Start.
-func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, console func(wanted bool) (*os.File, error), fifo bool) (_ *container, _ *namespaces.Process, err error) {
+func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, console func(wanted bool) (*os.File, error), signals *caught, fifo bool) (_ *container, _ *namespaces.Process, err error) {
 	if !validID(id) {
 		return nil, nil, ErrInvalidID
 	}
@@ -81,7 +81,7 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 		r.warn("linux.mountLabel: SELinux is not enabled here: the mounts have no label")
 	}
 	r.knownAccess(spec.Linux.Resources)
-	p, err := c.make(ctx, spec, config, opt, socket, fifo, r.Rootless)
+	p, err := c.make(ctx, spec, config, opt, socket, signals, fifo, r.Rootless)
 	if err != nil {
 		c.release()
 		return nil, nil, err
@@ -156,7 +156,7 @@ func cgroupPath(spec *specs.Spec, id string) string {
 }
 
 // make does the work of create, and undoes it where it fails.
-func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, opt CreateOptions, console *os.File, fifo, rootless bool) (p *namespaces.Process, err error) {
+func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, opt CreateOptions, console *os.File, signals *caught, fifo, rootless bool) (p *namespaces.Process, err error) {
 	files := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
 	var cgroup *cgroups.Cgroup
 	defer func() {
@@ -210,6 +210,7 @@ func (c *container) make(ctx context.Context, spec *specs.Spec, config []byte, o
 		}
 	}
 	o.Born = func(pid int) (err error) {
+		signals.catch()
 		if err := writeFile(filepath.Join(c.dir, ConfigFile), config); err != nil {
 			return err
 		}

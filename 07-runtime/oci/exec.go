@@ -38,7 +38,7 @@ type ExecOptions struct {
 func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) error, opt ExecOptions) (status int, err error) {
 	var signals *caught
 	if !opt.Detach {
-		ctx, signals = catchSignals(ctx)
+		ctx, signals = newCaught(ctx)
 	}
 	c, err := r.look(id)
 	if err != nil {
@@ -73,7 +73,7 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 	if err != nil {
 		return 0, err
 	}
-	p, err := c.exec(ctx, target, spec, socket, opt)
+	p, err := c.exec(ctx, target, spec, socket, signals, opt)
 	if socket != nil {
 		socket.Close()
 	}
@@ -97,11 +97,12 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 }
 
 // exec makes the process, which then waits.
-func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec, console *os.File, opt ExecOptions) (*namespaces.Process, error) {
+func (c *container) exec(ctx context.Context, target *os.File, spec *specs.Spec, console *os.File, signals *caught, opt ExecOptions) (*namespaces.Process, error) {
 	files := handedOver(spec.Process, opt.ListenFDs, opt.PreserveFDs)
 	o := namespaces.Options{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ConsoleSocket: console, Files: files,
 		Seccomp: spec.Linux.Seccomp, Keyring: "_ses." + c.ID,
+		Born: func(int) error { signals.catch(); return nil },
 	}
 	if c.CgroupMade {
 		below, err := wholeCgroup(opt.Cgroups)

@@ -22,7 +22,7 @@ type RunOptions struct {
 func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int, err error) {
 	var signals *caught
 	if !opt.Detach {
-		ctx, signals = catchSignals(ctx)
+		ctx, signals = newCaught(ctx)
 	}
 	var relay *terminal
 	defer func() { relay.end() }()
@@ -32,7 +32,7 @@ func (r Runtime) Run(ctx context.Context, id string, opt RunOptions) (status int
 	}
 	create := opt.CreateOptions
 	create.PidFile = "" // who waits for it here waits for the program
-	c, p, err := r.create(ctx, id, create, console, false)
+	c, p, err := r.create(ctx, id, create, console, signals, false)
 	if err != nil {
 		return 0, err
 	}
