@@ -44,11 +44,11 @@ func set(t *testing.T, path, value string) {
 	})
 }
 
-// emptied removes the rules of one chain of a network.
+// emptied removes the rules of one chain of a network, or of all networks.
 func emptied(t testing.TB, n *Network, chain string) {
 	t.Helper()
 	for _, ch := range n.ruleset().chains {
-		if ch.Name == chain+"-"+n.Bridge {
+		if ch.Name == chain || ch.Name == chain+"-"+n.Bridge {
 			c := new(nftables.Conn)
 			c.FlushChain(ch)
 			must(t, c.Flush())

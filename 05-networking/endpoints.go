@@ -121,7 +121,7 @@ func (n *Network) known() (k knowledge, err error) {
 
 func (n *Network) read() (k knowledge, err error) {
 	s, c := n.ruleset(), new(nftables.Conn)
-	for _, set := range s.sets {
+	for _, set := range slices.Concat(s.ownSets(), []*nftables.Set{s.guard.ports, s.guard.hosts, s.guard.hosts6}) {
 		// Asked for by name first: what the list of elements says of a missing
 		// set can't be told from other errors.
 		if _, err := c.GetSetByName(set.Table, set.Name); errors.Is(err, unix.ENOENT) {
@@ -136,9 +136,11 @@ func (n *Network) read() (k knowledge, err error) {
 		for _, e := range elements {
 			switch set {
 			case s.guard.ports:
-				k.ports = append(k.ports, linkName(e.Key))
+				if port := linkName(e.Key); n.has(port) {
+					k.ports = append(k.ports, port)
+				}
 			case s.guard.hosts, s.guard.hosts6:
-				if g, ok := guardedOf(e.Key); ok {
+				if g, ok := guardedOf(e.Key); ok && n.has(g.port) {
 					k.guarded = append(k.guarded, g)
 				}
 			case s.open, s.open6:
@@ -153,4 +155,10 @@ func (n *Network) read() (k knowledge, err error) {
 		}
 	}
 	return k, nil
+}
+
+// has reports whether a port that the guard knows is of this network.
+func (n *Network) has(hostInterface string) bool {
+	a, ok := addressOf(hostInterface)
+	return ok && n.Subnet.Contains(a)
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -36,15 +35,13 @@ var (
 )
 
 // guardRules adds the chain that lets a container's frames into the switch only
-// with the addresses that it was given, and lets it announce no others.
-func (s *ruleset) guardRules(n *Network) {
-	s.guard.ports = s.set(frames, "ports-"+n.Bridge, nil, nftables.TypeIFName)
-	s.guard.ports.KeyByteOrder = binaryutil.NativeEndian // for nft to print it
-	s.guard.hosts = s.set(frames, "hosts-"+n.Bridge, nil, nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr)
-	if n.Subnet6.IsValid() {
-		s.guard.hosts6 = s.set(frames, "hosts6-"+n.Bridge, nil, nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIP6Addr)
-	}
-	c := s.base(frames, "guard-"+n.Bridge, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRef(-200))
+// with the addresses that it was given, and lets it announce no others. One is
+// enough for all networks: a port's name is in one of them only.
+func (s *ruleset) guardRules() {
+	s.guard.ports = s.links(frames, "ports", nil)
+	s.guard.hosts = s.set(frames, "hosts", nil, nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr)
+	s.guard.hosts6 = s.set(frames, "hosts6", nil, nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIP6Addr)
+	c := s.base(frames, "guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRef(-200))
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 
 	// First what is most frequent, and right.
@@ -52,25 +49,23 @@ func (s *ruleset) guardRules(n *Network) {
 		"under its own addresses it may send",
 		protocol(unix.ETH_P_IP), fromPort(s.guard.hosts, etherSaddr, saddr.ip()), accept)
 	s.add(c, "iifname != @"+s.guard.ports.Name+" accept",
-		"not a guarded port of this network",
+		"not a guarded port",
 		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: r1}, notIn(s.guard.ports)}, accept)
 	s.add(c, "iifname . arp saddr ether . arp saddr ip @"+s.guard.hosts.Name+" accept",
 		"it may say where it is, and nobody else",
 		protocol(unix.ETH_P_ARP), fromPort(s.guard.hosts, arpEther, arpIP), accept)
-	if n.Subnet6.IsValid() {
-		s.add(c, "icmpv6 type nd-neighbor-advert iifname . ether saddr . icmpv6 taddr != @"+s.guard.hosts6.Name+" drop",
-			"the same in IPv6",
-			protocol(unix.ETH_P_IPV6), icmpv6(ndNeighborAdvert), notFromPort(s.guard.hosts6, etherSaddr, ndTarget), drop)
-		s.add(c, "icmpv6 type nd-router-advert drop",
-			"no container is the others' router",
-			protocol(unix.ETH_P_IPV6), icmpv6(ndRouterAdvert), drop)
-		s.add(c, "icmpv6 type nd-redirect drop",
-			"nor does it send them to one",
-			protocol(unix.ETH_P_IPV6), icmpv6(ndRedirect), drop)
-		s.add(c, "iifname . ether saddr . ip6 saddr @"+s.guard.hosts6.Name+" accept",
-			"under its own addresses it may send",
-			protocol(unix.ETH_P_IPV6), fromPort(s.guard.hosts6, etherSaddr, saddr.ip6()), accept)
-	}
+	s.add(c, "icmpv6 type nd-neighbor-advert iifname . ether saddr . icmpv6 taddr != @"+s.guard.hosts6.Name+" drop",
+		"the same in IPv6",
+		protocol(unix.ETH_P_IPV6), icmpv6(ndNeighborAdvert), notFromPort(s.guard.hosts6, etherSaddr, ndTarget), drop)
+	s.add(c, "icmpv6 type nd-router-advert drop",
+		"no container is the others' router",
+		protocol(unix.ETH_P_IPV6), icmpv6(ndRouterAdvert), drop)
+	s.add(c, "icmpv6 type nd-redirect drop",
+		"nor does it send them to one",
+		protocol(unix.ETH_P_IPV6), icmpv6(ndRedirect), drop)
+	s.add(c, "iifname . ether saddr . ip6 saddr @"+s.guard.hosts6.Name+" accept",
+		"under its own addresses it may send",
+		protocol(unix.ETH_P_IPV6), fromPort(s.guard.hosts6, etherSaddr, saddr.ip6()), accept)
 	s.add(c, "drop", "whatever else it says it is", drop)
 }
 
@@ -111,13 +106,26 @@ func (s *ruleset) guardElements(ep *Endpoint) map[*nftables.Set][]nftables.SetEl
 		s.guard.ports: {{Key: linkKey(ep.HostInterface)}},
 		s.guard.hosts: {host(ep.Address.Addr())},
 	}
-	if s.guard.hosts6 != nil {
+	if ep.Address6.IsValid() {
 		elements[s.guard.hosts6] = []nftables.SetElement{host(linkLocal(ep.MAC)), host(ep.Address6.Addr())}
 	}
 	return elements
 }
 
-// of returns the set for addresses of a's family; nil where the network has none.
+// elements are what the sets have of the network that k is known of.
+func (g guardSets) elements(k knowledge) map[*nftables.Set][]nftables.SetElement {
+	all := make(map[*nftables.Set][]nftables.SetElement)
+	for _, port := range k.ports {
+		all[g.ports] = append(all[g.ports], nftables.SetElement{Key: linkKey(port)})
+	}
+	for _, host := range k.guarded {
+		set := g.of(host.address)
+		all[set] = append(all[set], nftables.SetElement{Key: host.key()})
+	}
+	return all
+}
+
+// of returns the set for addresses of a's family.
 func (g guardSets) of(a netip.Addr) *nftables.Set {
 	if a.Is4() {
 		return g.hosts

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
@@ -19,14 +20,22 @@ import (
 // Every network of every engine on this host has its rules in the one table
 // "drydock". A network's chains and maps carry its bridge's name, and no rule
 // of one network speaks of another: they come and go without knowing of each
-// other. The kernel calls each network's chains at its hooks one after the
-// other; an accept ends only the chain that says it, a drop is final.
+// other. The kernel calls the chains at a hook one after the other; an accept
+// ends only the chain that says it, a drop is final.
+//
+// What each packet must pass is not in these, or a hundred networks would make
+// every packet of the host slow. It is in chains that all networks share, the
+// same for whoever writes them, and in which a network is an element of a set.
+// Translation is asked for the first packet of a connection only: its chains
+// are each network's own.
 //
 // The family inet sees IPv4 and IPv6 packets; guard.go has the rules for frames.
 var table = &nftables.Table{Name: "drydock", Family: nftables.TableFamilyINet}
 
-// ruleset is what a network has in the tables.
+// ruleset is what a network has in the tables, after what all networks share.
 type ruleset struct {
+	bridges          *nftables.Set // the networks' bridges
+	networks         *nftables.Set // a bridge, and the chain that says who gets into its network
 	everywhere, on   *nftables.Set // published ports, IPv4: on all addresses of the host, on one
 	everywhere6, on6 *nftables.Set // the same, IPv6
 	open             *nftables.Set // ports of containers that are routed to, not translated
@@ -35,7 +44,11 @@ type ruleset struct {
 	sets             []*nftables.Set // all of these that the network has
 	chains           []*nftables.Chain
 	rules            []rule
+	shared           struct{ sets, chains int } // so many of them, the first ones, are all networks'
 }
+
+func (s *ruleset) ownSets() []*nftables.Set     { return s.sets[s.shared.sets:] }
+func (s *ruleset) ownChains() []*nftables.Chain { return s.chains[s.shared.chains:] }
 
 // rule is one rule: as nft prints it, why it is there (also its comment in the
 // kernel), and as the kernel takes it.
@@ -52,6 +65,13 @@ var loopbackNet = netip.MustParsePrefix("127.0.0.0/8")
 func (s *ruleset) base(t *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
 	accept := nftables.ChainPolicyAccept
 	c := &nftables.Chain{Table: t, Name: name, Type: kind, Hooknum: hook, Priority: priority, Policy: &accept}
+	s.chains = append(s.chains, c)
+	return c
+}
+
+// chain adds one that a rule jumps to.
+func (s *ruleset) chain(name string) *nftables.Chain {
+	c := &nftables.Chain{Table: table, Name: name}
 	s.chains = append(s.chains, c)
 	return c
 }
@@ -73,6 +93,13 @@ func (s *ruleset) set(t *nftables.Table, name string, data []nftables.SetDatatyp
 	return set
 }
 
+// links adds a set whose keys are names of links.
+func (s *ruleset) links(t *nftables.Table, name string, data []nftables.SetDatatype) *nftables.Set {
+	set := s.set(t, name, data, nftables.TypeIFName)
+	set.KeyByteOrder = binaryutil.NativeEndian // for nft to print it
+	return set
+}
+
 func concat(types ...nftables.SetDatatype) nftables.SetDatatype {
 	if len(types) == 1 {
 		return types[0]
@@ -87,28 +114,18 @@ func concat(types ...nftables.SetDatatype) nftables.SetDatatype {
 // ruleset returns the network's chains, maps and rules. This list is what
 // `nft list table inet drydock` shows, in the same order.
 func (n *Network) ruleset() *ruleset {
-	s := new(ruleset)
+	s := sharedRules()
 	s.publishedPorts(n)
 	filter, nat := nftables.ChainTypeFilter, nftables.ChainTypeNAT
-	loopback := s.base(table, "loopback-"+n.Bridge, filter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	prerouting := s.base(table, "prerouting-"+n.Bridge, nat, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
 	output := s.base(table, "output-"+n.Bridge, nat, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
 	postrouting := s.base(table, "postrouting-"+n.Bridge, nat, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-	forward := s.base(table, "forward-"+n.Bridge, filter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
-	publish := &nftables.Chain{Table: table, Name: "publish-" + n.Bridge}
-	s.chains = append(s.chains, publish)
+	publish := s.chain("publish-" + n.Bridge)
 
 	is, not := expr.CmpOpEq, expr.CmpOpNeq
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 	masquerade := []expr.Any{&expr.Masq{}}
 	bridge, subnet, subnet6 := n.Bridge, n.Subnet.Masked(), n.Subnet6.Masked()
-
-	s.add(loopback, fmt.Sprintf("iifname %q ip daddr 127.0.0.0/8 drop", bridge),
-		"no container reaches what listens on the host's localhost",
-		iifname(is, bridge), address(daddr, is, loopbackNet), drop)
-	s.add(loopback, fmt.Sprintf("iifname %q ip saddr 127.0.0.0/8 drop", bridge),
-		"no container speaks as the host's localhost",
-		iifname(is, bridge), address(saddr, is, loopbackNet), drop)
 
 	s.add(prerouting, fmt.Sprintf("ip daddr != 127.0.0.0/8 fib daddr type local jump publish-%s", bridge),
 		"from other hosts and from containers; 127.0.0.1 is nobody else's to ask for",
@@ -159,6 +176,9 @@ func (n *Network) ruleset() *ruleset {
 	}
 
 	if n.Internal {
+		// Chains of its own at the hooks: of such a network not even what goes
+		// on is let through.
+		forward := s.base(table, n.forward(), filter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 		s.add(forward, fmt.Sprintf("iifname %q oifname %[1]q accept", bridge), "from one container to its neighbour",
 			iifname(is, bridge), oifname(is, bridge), accept)
 		s.add(forward, fmt.Sprintf("iifname %q drop", bridge), "an internal network has no way out",
@@ -176,12 +196,9 @@ func (n *Network) ruleset() *ruleset {
 			icmpv6(ndNeighborAdvert), accept)
 		s.add(input, "drop", "nor is the host a way out", drop)
 	} else {
-		s.add(forward, fmt.Sprintf("oifname != %q accept", bridge), "not for this network",
-			oifname(not, bridge), accept)
+		forward := s.chain(n.forward())
 		s.add(forward, fmt.Sprintf("iifname %q accept", bridge), "from one container to its neighbour",
 			iifname(is, bridge), accept)
-		s.add(forward, "ct state established,related accept", "answers to what a container asked",
-			ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept)
 		s.add(forward, "ct status dnat accept", "published ports",
 			ctStatusDNAT(), accept)
 		if n.Routed {
@@ -195,8 +212,48 @@ func (n *Network) ruleset() *ruleset {
 		s.add(forward, "drop", "nothing else gets in: not another network, not another host",
 			drop)
 	}
-	s.guardRules(n)
 	return s
+}
+
+// forward names the chain that says what is routed into the network.
+func (n *Network) forward() string { return "forward-" + n.Bridge }
+
+// sharedRules are the chains that the packets of all networks pass.
+func sharedRules() *ruleset {
+	s := new(ruleset)
+	s.bridges = s.links(table, "bridges", nil)
+	s.networks = s.links(table, "networks", []nftables.SetDatatype{nftables.TypeVerdict})
+	loopback := s.base(table, "loopback", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	forward := s.base(table, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	is, drop := expr.CmpOpEq, verdict(expr.VerdictDrop)
+
+	s.add(loopback, "ip daddr 127.0.0.0/8 iifname @bridges drop",
+		"no container reaches what listens on the host's localhost",
+		address(daddr, is, loopbackNet), iifnameIn(s.bridges), drop)
+	s.add(loopback, "ip saddr 127.0.0.0/8 iifname @bridges drop",
+		"no container speaks as the host's localhost",
+		address(saddr, is, loopbackNet), iifnameIn(s.bridges), drop)
+	s.add(forward, "ct state established,related accept",
+		"what goes on was let in when it began",
+		ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
+	s.add(forward, "oifname vmap @networks",
+		"each network says what gets in; the way out is open",
+		oifnameVmap(s.networks))
+	s.guardRules()
+	s.shared.sets, s.shared.chains = len(s.sets), len(s.chains)
+	return s
+}
+
+// membership is what the shared sets have of the network.
+func (n *Network) membership(s *ruleset) map[*nftables.Set]nftables.SetElement {
+	all := map[*nftables.Set]nftables.SetElement{s.bridges: {Key: linkKey(n.Bridge)}}
+	if !n.Internal {
+		all[s.networks] = nftables.SetElement{
+			Key:         linkKey(n.Bridge),
+			VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: n.forward()},
+		}
+	}
+	return all
 }
 
 // publishedPorts adds the maps from published ports to the containers'
@@ -241,9 +298,15 @@ func (n *Network) writeRules(ctx context.Context) error {
 		c.FlushChain(ch)
 	}
 	for _, m := range s.sets {
-		chapter.Call(ctx, "one element for each published port, or each container", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSET %q { type %s%s })", m.Name, m.KeyType.Name, mapped(m))
+		chapter.Call(ctx, "one element for each network, published port or container", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSET %q { type %s%s })", m.Name, m.KeyType.Name, mapped(m))
 		if err := c.AddSet(m, nil); err != nil {
 			return fmt.Errorf("map %s: %w", m.Name, err)
+		}
+	}
+	for set, e := range n.membership(s) {
+		chapter.Call(ctx, "from now on the rules of all networks are this one's too", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSETELEM %q { %q })", set.Name, n.Bridge)
+		if err := c.SetAddElements(set, []nftables.SetElement{e}); err != nil {
+			return fmt.Errorf("map %s: %w", set.Name, err)
 		}
 	}
 	for _, r := range s.rules {
@@ -262,9 +325,15 @@ func (n *Network) writeRules(ctx context.Context) error {
 	return nil
 }
 
-// deleteRules takes the network's chains and maps out of the table, whatever is
-// left of them, and the table when no network is in it any more.
+// deleteRules takes the network's chains, maps and elements out of the tables,
+// whatever is left of them, and the tables when no network is in them any more.
 func (n *Network) deleteRules(ctx context.Context) error {
+	transactions.Lock()
+	defer transactions.Unlock()
+	known, err := n.known()
+	if err != nil {
+		return err
+	}
 	s := n.ruleset()
 	c := new(nftables.Conn)
 	chapter.Call(ctx, "the network's rules go with it", "sendto(NETLINK_NETFILTER, NFT_MSG_DELCHAIN, NFT_MSG_DELSET *-%s)", n.Bridge)
@@ -274,24 +343,38 @@ func (n *Network) deleteRules(ctx context.Context) error {
 	c.AddTable(frames)
 	for _, ch := range s.chains {
 		c.AddChain(ch)
-		c.FlushChain(ch)
-	}
-	for _, ch := range s.chains {
-		c.DelChain(ch)
 	}
 	for _, m := range s.sets {
 		if err := c.AddSet(m, nil); err != nil {
 			return fmt.Errorf("map %s: %w", m.Name, err)
 		}
+	}
+	elements := s.guard.elements(known)
+	for set, e := range n.membership(s) {
+		elements[set] = []nftables.SetElement{e}
+	}
+	for set, es := range elements {
+		err := c.SetAddElements(set, es)
+		if err == nil {
+			err = c.SetDeleteElements(set, es)
+		}
+		if err != nil {
+			return fmt.Errorf("elements of %s: %w", set.Name, err)
+		}
+	}
+	for _, ch := range s.ownChains() {
+		c.FlushChain(ch)
+	}
+	for _, ch := range s.ownChains() {
+		c.DelChain(ch)
+	}
+	for _, m := range s.ownSets() {
 		c.DelSet(m)
 	}
-	transactions.Lock()
-	err := c.Flush()
-	transactions.Unlock()
-	if err != nil {
+	if err := c.Flush(); err != nil {
 		return fmt.Errorf("remove the rules of network %s: %w", n.Name, err)
 	}
-	return errors.Join(deleteEmptyTable(ctx, table), deleteEmptyTable(ctx, frames))
+	return deleteTables(ctx)
 }
 
 // mapped is the second half of a map's type.
@@ -302,42 +385,68 @@ func mapped(s *nftables.Set) string {
 	return " : " + s.DataType.Name
 }
 
-// deleteEmptyTable removes the table unless another network, perhaps another
-// engine's, has something in it. The kernel decides, by NLM_F_NONREC ("not
-// recursively"): to look first and remove then would be a race, and lose the
-// other's rules. The nftables package cannot say that flag, so the message is
-// made here: struct nfgenmsg, then the table's name, between a batch's two ends.
-func deleteEmptyTable(ctx context.Context, t *nftables.Table) error {
-	chapter.Call(ctx, "the last network takes the table with it; if it is not the last the kernel says EBUSY", "sendto(NETLINK_NETFILTER, NFT_MSG_DELTABLE %s %q NLM_F_NONREC)", families[t.Family], t.Name)
+// deleteTables removes the tables and what is shared in them, unless another
+// network, perhaps another engine's, has something there. The kernel decides, by
+// NLM_F_NONREC ("not recursively"): to look first and remove then would be a
+// race, and lose the other's rules. The nftables package cannot say that flag, so
+// the transaction is made here: messages of a struct nfgenmsg and names, between
+// a batch's two ends.
+func deleteTables(ctx context.Context) error {
+	chapter.Call(ctx, "the last network takes the tables with it; if it is not the last the kernel says EBUSY", "sendto(NETLINK_NETFILTER, NFT_MSG_DELTABLE inet %q, bridge %[1]q NLM_F_NONREC)", table.Name)
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer conn.Close()
-	name, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: []byte(t.Name + "\x00")}})
-	if err != nil {
-		return err
+	s := sharedRules()
+	batch := []netlink.Message{batchEnd(unix.NFNL_MSG_BATCH_BEGIN)}
+	for _, ch := range s.chains { // emptied first, as their rules speak of the sets
+		batch = append(batch, removal(unix.NFT_MSG_DELRULE, ch.Table, unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, ch.Name))
 	}
-	const notRecursively = 0x100 // NLM_F_NONREC, linux/netlink.h
-	ends := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}
-	_, err = conn.SendMessages([]netlink.Message{
-		{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: ends},
-		{
-			Header: netlink.Header{
-				Type:  unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE,
-				Flags: netlink.Request | netlink.Acknowledge | notRecursively,
-			},
-			Data: append([]byte{byte(t.Family), unix.NFNETLINK_V0, 0, 0}, name...),
-		},
-		{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: netlink.Request}, Data: ends},
-	})
-	if err == nil {
+	for _, ch := range s.chains {
+		batch = append(batch, removal(unix.NFT_MSG_DELCHAIN, ch.Table, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, ch.Name))
+	}
+	for _, m := range s.sets {
+		batch = append(batch, removal(unix.NFT_MSG_DELSET, m.Table, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, m.Name))
+	}
+	for _, t := range []*nftables.Table{table, frames} {
+		batch = append(batch, removal(unix.NFT_MSG_DELTABLE, t, unix.NFTA_TABLE_NAME, 0, ""))
+	}
+	batch[len(batch)-1].Header.Flags |= netlink.Acknowledge // the kernel answers to this one, and to what fails
+	batch = append(batch, batchEnd(unix.NFNL_MSG_BATCH_END))
+	if _, err = conn.SendMessages(batch); err == nil {
 		_, err = conn.Receive()
 	}
 	if err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove table %s: %w", t.Name, err)
+		return fmt.Errorf("remove the tables %s: %w", table.Name, err)
 	}
 	return nil
+}
+
+// removal is a message that removes what has this name in t, and t itself where
+// nameAttribute is 0, if nothing uses it and nothing is in it.
+func removal(kind netlink.HeaderType, t *nftables.Table, tableAttribute, nameAttribute uint16, name string) netlink.Message {
+	const notRecursively = 0x100 // NLM_F_NONREC, linux/netlink.h
+	names := netlink.NewAttributeEncoder()
+	names.String(tableAttribute, t.Name)
+	if nameAttribute != 0 {
+		names.String(nameAttribute, name)
+	}
+	data, err := names.Encode()
+	if err != nil {
+		panic(err) // a name of 64 KB
+	}
+	return netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: netlink.Request | notRecursively},
+		Data:   append([]byte{byte(t.Family), unix.NFNETLINK_V0, 0, 0}, data...),
+	}
+}
+
+func batchEnd(kind netlink.HeaderType) netlink.Message {
+	return netlink.Message{
+		Header: netlink.Header{Type: kind, Flags: netlink.Request},
+		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
+	}
 }
 
 var families = map[nftables.TableFamily]string{

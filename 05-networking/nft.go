@@ -39,6 +39,19 @@ func ifname(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
 	}
 }
 
+// iifname @bridges
+func iifnameIn(s *nftables.Set) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: r1}, in(s)}
+}
+
+// oifname vmap @networks: the map has the verdict, and what is not in it goes on.
+func oifnameVmap(m *nftables.Set) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: r1},
+		&expr.Lookup{SourceRegister: r1, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
+	}
+}
+
 // A field is a place in a packet.
 type field struct {
 	base        expr.PayloadBase

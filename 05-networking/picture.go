@@ -3,11 +3,14 @@
 package networking
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -25,8 +28,8 @@ import (
 //	│    0.0.0.0:18080->8080/tcp
 //	└─ veth-ac1e0503 ═══ 172.30.5.3/24  02:dd:ac:1e:05:03
 //
-//	prerouting, inet, priority -300
-//	    no container reaches what listens on the host's localhost
+//	prerouting, bridge, priority -200
+//	    under its own addresses it may send
 //	…
 func (n *Network) Picture(ctx context.Context, w io.Writer) error {
 	bridge, err := netlink.LinkByName(n.Bridge)
@@ -75,9 +78,14 @@ func (n *Network) Picture(ctx context.Context, w io.Writer) error {
 // drawRules lists, hook by hook, why each rule of the network is there. Each
 // rule in the kernel carries its reason as a comment.
 func (n *Network) drawRules(w io.Writer) error {
-	c := new(nftables.Conn)
-	for _, ch := range n.ruleset().chains {
-		rules, err := c.GetRules(ch.Table, ch)
+	c, chains := new(nftables.Conn), n.ruleset().chains
+	slices.SortStableFunc(chains, alongTheWay)
+	for _, ch := range chains {
+		var rules []*nftables.Rule
+		err := unchanged(func() (err error) {
+			rules, err = c.GetRules(ch.Table, ch)
+			return err
+		})
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("rules of %s: %w", ch.Name, err)
 		}
@@ -95,4 +103,21 @@ func (n *Network) drawRules(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// alongTheWay orders chains as a packet comes to them: hook by hook, the bridge's
+// before the router's. Those that are only jumped to are last.
+func alongTheWay(a, b *nftables.Chain) int {
+	place := func(c *nftables.Chain) (hook, table, priority int) {
+		if c.Hooknum == nil {
+			return math.MaxInt, 0, 0
+		}
+		if c.Table != frames {
+			table = 1
+		}
+		return int(*c.Hooknum), table, int(*c.Priority)
+	}
+	hookA, tableA, priorityA := place(a)
+	hookB, tableB, priorityB := place(b)
+	return cmp.Or(cmp.Compare(hookA, hookB), cmp.Compare(tableA, tableB), cmp.Compare(priorityA, priorityB))
 }

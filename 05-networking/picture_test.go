@@ -28,8 +28,8 @@ func TestPictureShowsWhatTheKernelHas(t *testing.T) {
 │    [::]:18080->8080/tcp
 └─ veth-ac1e0003 ═══ 172.30.0.3/24  fd00:30::3/64  02:dd:ac:1e:00:03
 
-prerouting, inet, priority -300
-    no container reaches what listens on the host's localhost
+prerouting, bridge, priority -200
+    under its own addresses it may send
 `
 	got := draw()
 	if !strings.HasPrefix(got, want) {

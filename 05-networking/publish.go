@@ -239,7 +239,7 @@ func (n *Network) removeElements(ctx context.Context, ep *Endpoint, cable bool) 
 				continue
 			}
 			addresses = append(addresses, g.address)
-			if set := s.guard.of(g.address); cable && set != nil {
+			if set := s.guard.of(g.address); cable {
 				elements[set] = append(elements[set], nftables.SetElement{Key: g.key()})
 			}
 		}
