@@ -5,6 +5,7 @@ package cgroups_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -77,6 +78,49 @@ func TestEnterMovesARunningProcess(t *testing.T) {
 		if _, counts := to.Paths()[controller]; counts && path != hosttest.Cgroup()+"/to" {
 			t.Errorf("%q: in %s", controller, path)
 		}
+	}
+}
+
+// TestAProcessStepsIn: a process gets into the cgroup by descriptors that it
+// inherits, with no right and no path of its own to it.
+func TestAProcessStepsIn(t *testing.T) {
+	hosttest.Require(t, hosttest.Root)
+	c := create(t, "step", nil)
+	dir, err := c.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := c.Tasks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &child{Cmd: exec.Command("/proc/self/exe", strconv.Itoa(len(tasks)))}
+	p.Env, p.Stderr, p.ExtraFiles = []string{role + "=step in"}, os.Stderr, tasks
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if dir != nil {
+		defer dir.Close()
+		p.SysProcAttr.UseCgroupFD, p.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	}
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	err = p.Start()
+	for _, f := range tasks {
+		f.Close()
+	}
+	p.ready(t, stdout, err)
+	inside := own(t, p.Process.Pid)
+	for controller := range c.Paths() {
+		if want := hosttest.Cgroup() + "/step"; inside[controller] != want {
+			t.Errorf("%q: /proc shows %s, want %s", controller, inside[controller], want)
+		}
+	}
+	if p.said != "" {
+		t.Error(p.said)
 	}
 }
 

@@ -58,6 +58,13 @@ func play(name string, args []string) {
 	case "sleep":
 		ready()
 		io.Copy(io.Discard, os.Stdin) // until the test ends, or kills
+	case "step in": // to what is open from 3 on, as a program that is executed afterwards sees it
+		for n, _ := strconv.Atoi(args[0]); n > 0; n-- {
+			if _, err := syscall.Write(2+n, []byte("0")); err != nil {
+				fmt.Println(err)
+			}
+		}
+		fmt.Println(syscall.Exec("/proc/self/exe", []string{"sleep"}, []string{role + "=sleep"}))
 	case "hog":
 		ready()
 		for {
@@ -148,8 +155,14 @@ func startAs(t *testing.T, c *cgroups.Cgroup, user *syscall.Credential, name str
 		t.Fatal(err)
 	}
 	p.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-	if err := c.StartCommand(t.Context(), p.Cmd); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+	return p.ready(t, stdout, c.StartCommand(t.Context(), p.Cmd))
+}
+
+// ready waits until a role that was started is what it should be.
+func (p *child) ready(t *testing.T, stdout io.Reader, err error) *child {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("start %s: %v", p.Args, err)
 	}
 	t.Cleanup(func() { p.end() })
 	lines := bufio.NewScanner(stdout)
@@ -159,7 +172,7 @@ func startAs(t *testing.T, c *cgroups.Cgroup, user *syscall.Credential, name str
 		}
 		p.said += lines.Text() + "\n"
 	}
-	t.Fatalf("%s ended early: %v, %q", name, p.Wait(), p.said)
+	t.Fatalf("%s ended early: %v, %q", p.Args, p.Wait(), p.said)
 	return nil
 }
 
