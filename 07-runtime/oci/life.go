@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -101,6 +102,13 @@ func (r Runtime) Signal(ctx context.Context, id string, signal unix.Signal, all 
 	if all {
 		return c.signalAll(ctx, signal)
 	}
+	if signal == unix.SIGKILL && c.CgroupMade {
+		if alone, err := c.ownPIDs(); err != nil {
+			return err
+		} else if !alone {
+			return c.killAll(ctx)
+		}
+	}
 	pidfd, err := c.open()
 	if err != nil {
 		return err
@@ -136,6 +144,38 @@ func (c *container) open() (int, error) {
 		return -1, ErrNotRunning
 	}
 	return fd, nil
+}
+
+// ownPIDs reports whether the end of the first process is the end of all, as it
+// is in a PID namespace that is the container's alone.
+func (c *container) ownPIDs() (bool, error) {
+	spec, err := c.config()
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // it is being created, and has one process at most
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.PIDNamespace && ns.Path == "" }), nil
+}
+
+// killAll is SIGKILL for a container whose processes may outlive the first one.
+func (c *container) killAll(ctx context.Context) error {
+	g, err := c.cgroup()
+	if errdefs.IsNotFound(err) {
+		return ErrNotRunning
+	}
+	if err != nil {
+		return err
+	}
+	pids, err := g.Procs()
+	if err != nil {
+		return err
+	}
+	if len(pids) == 0 {
+		return ErrNotRunning
+	}
+	return g.Kill(ctx)
 }
 
 func (c *container) signalAll(ctx context.Context, signal unix.Signal) error {

@@ -817,6 +817,45 @@ func TestAProcessWithTheSamePidIsNotTheContainer(t *testing.T) {
 	}
 }
 
+// Without a PID namespace of its own nothing else ends with the first process.
+func TestKillOfAContainerThatSharesTheHostsPIDs(t *testing.T) {
+	for _, first := range []string{"lives", "has ended"} {
+		t.Run("the first process "+first, func(t *testing.T) {
+			b := newBundle(t, "sleep")
+			b.spec.Linux.Namespaces = slices.DeleteFunc(b.spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.PIDNamespace })
+			b.must("run", "--detach", b.id)
+			file := filepath.Join(t.TempDir(), "pid")
+			b.must("exec", "--detach", "--pid-file", file, b.id, bundletest.Program, "sleep")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := strconv.Atoi(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid := b.state().Pid
+			if first == "has ended" {
+				if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				b.wait(pid)
+				if zombie(other) {
+					t.Fatal("the other ended with it")
+				}
+			}
+			b.must("kill", b.id, "KILL")
+			for _, p := range []int{pid, other} {
+				b.wait(p)
+				if !zombie(p) {
+					t.Errorf("process %d lives", p)
+				}
+			}
+			b.refuses("container not running", "kill", b.id, "KILL")
+		})
+	}
+}
+
 func TestKillAll(t *testing.T) {
 	b := newBundle(t, "leave")
 	var kept []specs.LinuxNamespace
