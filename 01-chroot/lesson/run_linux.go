@@ -20,8 +20,15 @@ import (
 	"drydock.example/01-chroot/hosttest"
 )
 
-// patience is how long one command may take, its compilation included.
-const patience = 2 * time.Minute
+// patience is how long one command may take, its compilation included: 2
+// minutes, and more where -timeout has more. An emulated machine needs it.
+func patience(t *testing.T) time.Duration {
+	const least = 2 * time.Minute
+	if deadline, ok := t.Deadline(); ok {
+		return max(least, time.Until(deadline)/5)
+	}
+	return least
+}
 
 // console runs all sessions of the pages as one story, each block a subtest, up
 // to the first that fails. The commands find the repository, whose directory is
@@ -63,7 +70,7 @@ func (s *story) tell(t *testing.T, readme string, b block) {
 		t.Fatalf("%s: %v", readme, err)
 	}
 	for _, step := range all {
-		output, err := s.run(withoutSudo(step.command))
+		output, err := s.run(withoutSudo(step.command), patience(t))
 		if err != nil {
 			t.Fatalf("%s:%d: $ %s\n%v\n%s", readme, step.line, step.command, err, output)
 		}
@@ -220,9 +227,10 @@ echo "exit status $status" >&2
 exit 1
 `
 
-// run runs one command and returns what it printed, to both of its outputs. A
-// command that fails is no error: its message is part of the story.
-func (s *story) run(command string) (string, error) {
+// run runs one command, which must end within patience, and returns what it
+// printed, to both of its outputs. A command that fails is no error: its message
+// is part of the story.
+func (s *story) run(command string, patience time.Duration) (string, error) {
 	// A file and not a pipe: what a command leaves in the background may hold
 	// it open for as long as it likes.
 	output, err := os.CreateTemp("", "output")
