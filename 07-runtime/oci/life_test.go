@@ -415,7 +415,9 @@ func TestErrorsInTheLog(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	b := newBundle(t, "sleep")
 	b.refuses(`"create" requires exactly 1 argument(s)`, "create")
-	b.refuses("No help topic for 'fly'", "fly")
+	if out, status := b.runtime("fly"); status != 3 || !strings.Contains(out, "No help topic for 'fly'") {
+		t.Errorf("status %d: %s", status, out)
+	}
 	b.refuses("flag provided but not defined: -wings", "create", "--wings", b.id)
 	b.refuses("invalid log-format", "--log-format", "xml", "list")
 	b.refuses(`unknown signal "FLY"`, "kill", b.id, "FLY")

@@ -73,6 +73,9 @@ func commands() []command {
 // than 0. There is nothing to complain of.
 type exitStatus int
 
+// unknownCommand is runc's status for that.
+const unknownCommand exitStatus = 3
+
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func main() {
@@ -141,7 +144,8 @@ func (g *global) main(args []string) error {
 			return c.run(ctx, g, args)
 		}
 	}
-	return fmt.Errorf("No help topic for '%s': see %s help", command, name) //nolint:staticcheck // runc's words
+	g.log.error(fmt.Errorf("No help topic for '%s': see %s help", command, name)) //nolint:staticcheck // runc's words
+	return unknownCommand
 }
 
 // commit is the one that the program was built from.
