@@ -19,6 +19,8 @@ import (
 // UDP everything from one socket to one port is one flow, for as long as it
 // does not fall silent: a client that never stops sending would keep missing a
 // container that came after its first packet, or keep talking to one that went.
+// A flow that a server on such a port began, by an answer that was late, is as
+// bad: what the client sends is then an answer to it.
 func (n *Network) forgetDatagrams(ctx context.Context, ports []Port) error {
 	var udp []uint16
 	for _, p := range ports {
@@ -46,12 +48,14 @@ func (n *Network) forgetDatagrams(ctx context.Context, ports []Port) error {
 
 // The attributes of a deletion by filter, from linux/netfilter/nfnetlink_conntrack.h.
 const (
-	ctaTupleOrig       = 1
-	ctaTupleProto      = 2
-	ctaProtoNum        = 1
-	ctaProtoDstPort    = 3
-	ctaFilter          = 25
-	ctaFilterOrigFlags = 1
+	ctaTupleOrig        = 1
+	ctaTupleReply       = 2
+	ctaTupleProto       = 2
+	ctaProtoNum         = 1
+	ctaProtoDstPort     = 3
+	ctaFilter           = 25
+	ctaFilterOrigFlags  = 1
+	ctaFilterReplyFlags = 2
 	// Which parts of the tuple count.
 	ctaFilterProtoNum     = 1 << 3
 	ctaFilterProtoDstPort = 1 << 5
@@ -69,36 +73,43 @@ func forgetInKernel(ports []uint16, families ...byte) error {
 	defer conn.Close()
 	for _, port := range ports {
 		for _, family := range families {
-			attributes := netlink.NewAttributeEncoder()
-			attributes.ByteOrder = binary.BigEndian
-			attributes.Nested(ctaTupleOrig, func(tuple *netlink.AttributeEncoder) error {
-				tuple.Nested(ctaTupleProto, func(proto *netlink.AttributeEncoder) error {
-					proto.Uint8(ctaProtoNum, unix.IPPROTO_UDP)
-					proto.Uint16(ctaProtoDstPort, port)
-					return nil
+			for tuple, flags := range map[uint16]uint16{ctaTupleOrig: ctaFilterOrigFlags, ctaTupleReply: ctaFilterReplyFlags} {
+				data, err := flowsTo(port, tuple, flags)
+				if err != nil {
+					return err
+				}
+				// Version 1 of struct nfgenmsg: the family counts in a deletion.
+				_, err = conn.Execute(netlink.Message{
+					Header: netlink.Header{Type: unix.NFNL_SUBSYS_CTNETLINK<<8 | ipctnlMsgCtDelete, Flags: netlink.Request | netlink.Acknowledge},
+					Data:   append([]byte{family, 1, 0, 0}, data...),
 				})
-				return nil
-			})
-			attributes.ByteOrder = binary.NativeEndian
-			attributes.Nested(ctaFilter, func(filter *netlink.AttributeEncoder) error {
-				filter.Uint32(ctaFilterOrigFlags, ctaFilterProtoNum|ctaFilterProtoDstPort)
-				return nil
-			})
-			data, err := attributes.Encode()
-			if err != nil {
-				return err
-			}
-			// Version 1 of struct nfgenmsg: the family counts in a deletion.
-			_, err = conn.Execute(netlink.Message{
-				Header: netlink.Header{Type: unix.NFNL_SUBSYS_CTNETLINK<<8 | ipctnlMsgCtDelete, Flags: netlink.Request | netlink.Acknowledge},
-				Data:   append([]byte{family, 1, 0, 0}, data...),
-			})
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return err
+				if err != nil && !errors.Is(err, unix.ENOENT) {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// flowsTo is the filter for UDP flows to a port, in one of a flow's two directions.
+func flowsTo(port, tuple, flags uint16) ([]byte, error) {
+	attributes := netlink.NewAttributeEncoder()
+	attributes.ByteOrder = binary.BigEndian
+	attributes.Nested(tuple, func(tuple *netlink.AttributeEncoder) error {
+		tuple.Nested(ctaTupleProto, func(proto *netlink.AttributeEncoder) error {
+			proto.Uint8(ctaProtoNum, unix.IPPROTO_UDP)
+			proto.Uint16(ctaProtoDstPort, port)
+			return nil
+		})
+		return nil
+	})
+	attributes.ByteOrder = binary.NativeEndian
+	attributes.Nested(ctaFilter, func(filter *netlink.AttributeEncoder) error {
+		filter.Uint32(flags, ctaFilterProtoNum|ctaFilterProtoDstPort)
+		return nil
+	})
+	return attributes.Encode()
 }
 
 const ipctnlMsgCtDelete = 2 // IPCTNL_MSG_CT_DELETE
@@ -118,9 +129,9 @@ func forgetOneByOne(ports []uint16, families ...byte) error {
 	return nil
 }
 
-// udpPorts matches the flows to one of these host ports.
+// udpPorts matches the flows to one of these host ports, or from a server on it.
 type udpPorts []uint16
 
 func (ports udpPorts) MatchConntrackFlow(f *vishvananda.ConntrackFlow) bool {
-	return f.Forward.Protocol == unix.IPPROTO_UDP && slices.Contains(ports, f.Forward.DstPort)
+	return f.Forward.Protocol == unix.IPPROTO_UDP && (slices.Contains(ports, f.Forward.DstPort) || slices.Contains(ports, f.Reverse.DstPort))
 }

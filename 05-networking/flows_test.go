@@ -11,14 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// flowsTo counts the UDP flows that the host tracks to a port.
-func flowsTo(t *testing.T, port uint16) (count int) {
+// tracks counts the UDP flows that the host tracks to a port, and those that a
+// server on the port began.
+func tracks(t *testing.T, port uint16) (count int) {
 	t.Helper()
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
 		all, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
 		must(t, err)
 		for _, f := range all {
-			if f.Forward.Protocol == unix.IPPROTO_UDP && f.Forward.DstPort == port {
+			if f.Forward.Protocol == unix.IPPROTO_UDP && (f.Forward.DstPort == port || f.Forward.SrcPort == port) {
 				count++
 			}
 		}
@@ -33,17 +34,26 @@ func TestForgetDatagrams(t *testing.T) {
 	send := func() {
 		for _, host := range []string{outsideAddress, outsideAddress6} {
 			for _, port := range []string{"5001", "5002"} {
-				conn, err := net.Dial("udp", at(host, port))
-				must(t, err)
-				must(t, writeTo(conn))
-				conn.Close()
+				for _, from := range []string{":0", ":" + port} {
+					local, err := net.ResolveUDPAddr("udp", from)
+					must(t, err)
+					// A server on the port answers somebody's port 9.
+					to := at(host, port)
+					if from != ":0" {
+						to = at(host, "9")
+					}
+					conn, err := (&net.Dialer{LocalAddr: local}).Dial("udp", to)
+					must(t, err)
+					must(t, writeTo(conn))
+					conn.Close()
+				}
 			}
 		}
 	}
 	for name, forget := range map[string]func([]uint16, ...byte) error{"in the kernel": forgetInKernel, "one by one": forgetOneByOne} {
 		send()
-		if flowsTo(t, 5001) != 2 || flowsTo(t, 5002) != 2 {
-			t.Fatalf("%d and %d flows are tracked, want 2 and 2", flowsTo(t, 5001), flowsTo(t, 5002))
+		if tracks(t, 5001) != 4 || tracks(t, 5002) != 4 {
+			t.Fatalf("%d and %d flows are tracked, want 4 and 4", tracks(t, 5001), tracks(t, 5002))
 		}
 		if err := forget([]uint16{5001}, unix.AF_INET, unix.AF_INET6); err == unix.EINVAL && name == "in the kernel" {
 			t.Log("this kernel is older than 6.10, and forgets one by one")
@@ -51,8 +61,8 @@ func TestForgetDatagrams(t *testing.T) {
 		} else if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if flowsTo(t, 5001) != 0 || flowsTo(t, 5002) != 2 {
-			t.Errorf("%s: %d flows to the port are left, and %d of the other's two", name, flowsTo(t, 5001), flowsTo(t, 5002))
+		if tracks(t, 5001) != 0 || tracks(t, 5002) != 4 {
+			t.Errorf("%s: %d flows to the port are left, and %d of the other's four", name, tracks(t, 5001), tracks(t, 5002))
 		}
 		must(t, forgetOneByOne([]uint16{5002}, unix.AF_INET, unix.AF_INET6))
 	}

@@ -6,8 +6,10 @@
 //	probe serve N ADDRESS   answer N TCP connections, then end
 //	probe ask ADDRESS       connect, once somebody listens, and print the answer
 //	probe hear ADDRESS      print the first datagram that comes within two seconds
-//	probe forge ADDRESS     send datagrams to ADDRESS straight to the gateway, by a
-//	                        raw socket, whatever the routing table says, for two seconds
+//	probe forge ADDRESS [IP]
+//	                        send datagrams to ADDRESS straight to the gateway, by a raw
+//	                        socket, whatever the routing table says, for two seconds; as
+//	                        IP, whoever that is
 //
 // Every ADDRESS is IP:PORT. It is one static file, so that a container's root
 // needs nothing else.
@@ -46,9 +48,11 @@ func run(args []string) error {
 	case len(args) == 2 && args[0] == "hear":
 		return hear(args[1])
 	case len(args) == 2 && args[0] == "forge":
-		return forge(args[1])
+		return forge(args[1], "")
+	case len(args) == 3 && args[0] == "forge":
+		return forge(args[1], args[2])
 	}
-	return errors.New("usage: probe links | serve N ADDRESS | ask ADDRESS | hear ADDRESS | forge ADDRESS")
+	return errors.New("usage: probe links | serve N ADDRESS | ask ADDRESS | hear ADDRESS | forge ADDRESS [IP]")
 }
 
 func links() error {
@@ -141,8 +145,8 @@ func hear(address string) error {
 }
 
 // forge writes whole Ethernet frames. It takes CAP_NET_RAW, which containers
-// have by default, for ping.
-func forge(address string) error {
+// have by default, for ping. The sender is as; "": the container itself.
+func forge(address, as string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
@@ -163,7 +167,13 @@ func forge(address string) error {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	frame := datagram(eth0.Attrs().HardwareAddr, gateway, self, to, "open sesame")
+	source := self
+	if as != "" {
+		if source = net.ParseIP(as).To4(); source == nil {
+			return fmt.Errorf("%q is no IPv4 address", as)
+		}
+	}
+	frame := datagram(eth0.Attrs().HardwareAddr, gateway, source, to, "open sesame")
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: eth0.Attrs().Index}); err != nil {
 			return os.NewSyscallError("sendto", err)
