@@ -67,6 +67,7 @@ func TestAMemoryLimitIsLifted(t *testing.T) {
 func TestAParentThatGoesMeanwhileIsMadeAgain(t *testing.T) {
 	hosttest.Require(t, hosttest.Root)
 	parent := hosttest.Cgroup() + "/meanwhile"
+	t.Cleanup(func() { _ = cgroups.RemoveEmpty(context.Background(), parent) }) // what the remover was too late for
 	ctx, cancel := context.WithCancel(t.Context())
 	var remover sync.WaitGroup
 	remover.Go(func() {

@@ -83,7 +83,7 @@ func (c *Cgroup) Exists() bool {
 func (c *Cgroup) Make(ctx context.Context) error {
 	for _, h := range c.hierarchies {
 		err := cgroupfs.Rebuild(ctx, func() error {
-			err := c.makeAll(ctx, h, h.dir)
+			err := c.makeAll(ctx, h)
 			if errdefs.IsAlreadyExists(err) {
 				return takeOver(h)
 			}
@@ -101,7 +101,7 @@ func (c *Cgroup) Make(ctx context.Context) error {
 // [Cgroup.Unmake].
 func (c *Cgroup) Complete(ctx context.Context) error {
 	for _, h := range c.hierarchies {
-		err := cgroupfs.Rebuild(ctx, func() error { return c.makeAll(ctx, h, h.dir) })
+		err := cgroupfs.Rebuild(ctx, func() error { return c.makeAll(ctx, h) })
 		if err != nil && !errdefs.IsAlreadyExists(err) {
 			return err
 		}
@@ -109,24 +109,34 @@ func (c *Cgroup) Complete(ctx context.Context) error {
 	return nil
 }
 
-// makeAll makes dir, after its parents when they are missing.
-func (c *Cgroup) makeAll(ctx context.Context, h hierarchy, dir string) error {
+// makeAll makes the hierarchy's cgroup, after its parents when they are missing.
+func (c *Cgroup) makeAll(ctx context.Context, h hierarchy) error {
+	before := len(c.made)
+	if err := c.makeDir(ctx, h, h.dir); err != nil || !slices.Contains(h.Controllers, "cpuset") {
+		return err
+	}
+	// Now, and not after each: a parent cannot be removed any more by whoever ends its last container.
+	for _, dir := range c.made[before:] {
+		if err := inherit(ctx, dir, dir != h.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cgroup) makeDir(ctx context.Context, h hierarchy, dir string) error {
 	why := "the container's cgroup for " + strings.Join(h.Controllers, ", ")
 	err := cgroupfs.Mkdir(ctx, dir, why)
 	if errors.Is(err, fs.ErrNotExist) && len(dir) > len(h.Dir) {
-		if err := c.makeAll(ctx, h, filepath.Dir(dir)); err != nil && !errdefs.IsAlreadyExists(err) {
+		if err := c.makeDir(ctx, h, filepath.Dir(dir)); err != nil && !errdefs.IsAlreadyExists(err) {
 			return err
 		}
 		err = cgroupfs.Mkdir(ctx, dir, why)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		c.made = append(c.made, dir)
 	}
-	c.made = append(c.made, dir)
-	if slices.Contains(h.Controllers, "cpuset") {
-		return inherit(ctx, dir, dir != h.dir)
-	}
-	return nil
+	return err
 }
 
 // inherit fills a new cpuset. It is empty, and no process may enter one that is,
