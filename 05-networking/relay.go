@@ -51,7 +51,7 @@ func (r *Reservation) Relay(ctx context.Context, to netip.Addr) error {
 			cancel()
 			return fmt.Errorf("relay port %s: %w", r.Port, err)
 		}
-		re.tasks.Go(func() { re.accept(ctx, l) })
+		re.tasks.Go(func() { re.accept(ctx, l.(*net.TCPListener)) })
 	case "udp":
 		c, err := net.FilePacketConn(r.file)
 		if err != nil {
@@ -78,11 +78,20 @@ func (r *relay) close() {
 	r.tasks.Wait()
 }
 
-func (r *relay) accept(ctx context.Context, l net.Listener) {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
+// past is a deadline that has passed. What waits is woken by it and then closes
+// its socket itself: a Close from outside would return to nobody who waits for it,
+// and the port would be in use for some time after the relay's end.
+var past = time.Unix(1, 0)
+
+func (r *relay) accept(ctx context.Context, l *net.TCPListener) {
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.SetDeadline(past) })()
 	for {
 		client, err := l.Accept()
-		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		if ctx.Err() != nil {
+			if err == nil {
+				client.Close()
+			}
 			return
 		}
 		if err != nil {
@@ -109,7 +118,7 @@ func (r *relay) copyBoth(ctx context.Context, client *net.TCPConn) {
 	}
 	server := conn.(*net.TCPConn)
 	defer server.Close()
-	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
+	defer context.AfterFunc(ctx, func() { client.SetDeadline(past); server.SetDeadline(past) })()
 	var there sync.WaitGroup
 	there.Go(func() {
 		io.Copy(server, client)
@@ -128,7 +137,7 @@ const silentFor = 2 * time.Minute
 // answer finds its client.
 func (r *relay) datagrams(ctx context.Context, c net.PacketConn) {
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { c.SetDeadline(past) })()
 	var mu sync.Mutex
 	servers := make(map[string]net.Conn)
 	buf := make([]byte, 1<<16)
