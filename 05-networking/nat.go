@@ -303,7 +303,12 @@ func (n *Network) writeRules(ctx context.Context) error {
 			return fmt.Errorf("map %s: %w", m.Name, err)
 		}
 	}
-	for set, e := range n.membership(s) {
+	members := n.membership(s)
+	for _, set := range s.sets {
+		e, ok := members[set]
+		if !ok {
+			continue
+		}
 		chapter.Call(ctx, "from now on the rules of all networks are this one's too", "sendto(NETLINK_NETFILTER, NFT_MSG_NEWSETELEM %q { %q })", set.Name, n.Bridge)
 		if err := c.SetAddElements(set, []nftables.SetElement{e}); err != nil {
 			return fmt.Errorf("map %s: %w", set.Name, err)
