@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 
@@ -43,11 +44,13 @@ func AsRoot(ctx context.Context, args ...string) (status int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	chapter.Call(ctx, "this program again: root, over what is in a user namespace of its own", "clone3({flags=CLONE_NEWUSER|CLONE_NEWNS, exit_signal=SIGCHLD})")
+	signals := caught() // before there is a process, or the first of them would end only this one
 	proc, err := f.start()
 	if err != nil {
+		signal.Stop(signals)
 		return 125, fmt.Errorf("this takes root, and a user namespace, in which you would be root, cannot be had: %w", diagnosed(ctx, err))
 	}
-	defer forward(proc.Signal)()
+	defer forward(signals, proc.Signal)()
 	state, err := proc.Wait()
 	if err != nil {
 		return 125, err

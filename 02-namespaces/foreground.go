@@ -17,7 +17,7 @@ var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, sys
 // status for the shell, the program's own or 128 and the signal that killed
 // it; where the program did not start, that of [ExitStatus] and the reason.
 func (p *Process) Foreground(ctx context.Context) (int, error) {
-	defer forward(p.Signal)()
+	defer forward(caught(), p.Signal)()
 	if err := p.Start(ctx); err != nil {
 		_, _ = p.Wait()
 		return ExitStatus(err), err
@@ -29,10 +29,15 @@ func (p *Process) Foreground(ctx context.Context) (int, error) {
 	return shellStatus(state), nil
 }
 
-// forward passes the signals that this process gets on to another, until stop.
-func forward(to func(os.Signal) error) (stop func()) {
+// caught has this process keep the signals that it gets, for [forward].
+func caught() chan os.Signal {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
+	return signals
+}
+
+// forward passes caught signals on to another process, until stop.
+func forward(signals chan os.Signal, to func(os.Signal) error) (stop func()) {
 	passed := make(chan struct{})
 	go func() {
 		defer close(passed)

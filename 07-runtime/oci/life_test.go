@@ -3,6 +3,7 @@
 package oci_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -724,9 +725,8 @@ func TestConsoleSocket(t *testing.T) {
 	master := os.NewFile(uintptr(fds[0]), "master")
 	defer master.Close()
 	b.must("start", b.id)
-	buf := make([]byte, 100)
-	if n, err := master.Read(buf); string(buf[:n]) != "1x1\r\n" {
-		t.Errorf("the terminal says %q, %v", buf[:n], err)
+	if line, err := bufio.NewReader(master).ReadString('\n'); line != "1x1\r\n" {
+		t.Errorf("the terminal says %q, %v", line, err)
 	}
 }
 

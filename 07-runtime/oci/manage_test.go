@@ -327,18 +327,19 @@ func TestNotifySocket(t *testing.T) {
 }
 
 func TestLimitsThatMayNotBeRaised(t *testing.T) {
+	// A limit without a ceiling: nobody may have more files than fs.nr_open.
 	var have unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &have); err != nil {
+	if err := unix.Getrlimit(unix.RLIMIT_MSGQUEUE, &have); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: have.Cur, Max: have.Max + 1}); err == nil {
+	if err := unix.Setrlimit(unix.RLIMIT_MSGQUEUE, &unix.Rlimit{Cur: have.Cur, Max: have.Max + 1}); err == nil {
 		t.Skip("this process may raise its limits")
 	}
 	b := newBundle(t, "read-file", "/proc/self/limits")
-	b.spec.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: have.Max + 1, Hard: have.Max + 1}}
+	b.spec.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_MSGQUEUE", Soft: have.Max + 1, Hard: have.Max + 1}}
 	b.spec.Process.OOMScoreAdj = new(-1000)
 	out := b.must("run", b.id)
-	if !strings.Contains(out, "level=warning msg=\"process.rlimits: RLIMIT_NOFILE") || !regexp.MustCompile(fmt.Sprintf(`Max open files +%d +%[1]d `, have.Max)).MatchString(out) {
+	if !strings.Contains(out, "level=warning msg=\"process.rlimits: RLIMIT_MSGQUEUE") || !regexp.MustCompile(fmt.Sprintf(`Max msgqueue size +%d +%[1]d `, have.Max)).MatchString(out) {
 		t.Errorf("%s", out)
 	}
 	if !strings.Contains(out, "process.oomScoreAdj") {
