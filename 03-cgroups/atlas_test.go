@@ -195,18 +195,20 @@ func TestAtlasCpusetWithoutCPUs(t *testing.T) {
 	pid := sleeper(t)
 	fails(t, "a process for a v1 cpuset that has no CPU", put(dir+"/cgroup.procs", pid), unix.ENOSPC)
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		empty, values := []string{dir}, ""
 		for at := filepath.Dir(dir); ; at = filepath.Dir(at) {
 			b, err := os.ReadFile(filepath.Join(at, file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(b) > 1 {
-				for _, to := range []string{filepath.Dir(dir), dir} {
-					if err := put(filepath.Join(to, file), string(b)); err != nil {
-						t.Fatal(err)
-					}
-				}
+			if values = string(b); len(values) > 1 {
 				break
+			}
+			empty = append(empty, at)
+		}
+		for _, at := range slices.Backward(empty) { // a child may have what its parent has
+			if err := put(filepath.Join(at, file), values); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
