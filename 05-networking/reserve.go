@@ -41,7 +41,8 @@ func Reserve(p Port) (*Reservation, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	listens := p.Protocol != "udp"
+	// A bound port of UDP or SCTP is taken: neither has connections that outlive their server.
+	listens := p.Protocol == "tcp"
 	if p.HostPort == 0 && listens {
 		chosen, err := choose(&p)
 		if err != nil {
