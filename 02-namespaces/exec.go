@@ -32,8 +32,7 @@ func OpenProcess(pid int) (*os.File, error) {
 // Exec starts one more process in a container that runs: in all namespaces,
 // and with the root directory, of the process behind the pidfd target. As
 // after [Create], it waits before execve(2) of process.Args, for
-// [Process.Start]. Prestart and State
-// have no meaning here.
+// [Process.Start]. Prestart and State have no meaning here.
 //
 // Where process.Rlimits does not say how many files it may open, it gets the
 // target's limit.

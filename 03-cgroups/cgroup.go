@@ -263,12 +263,11 @@ func (c *Cgroup) Tasks() ([]*os.File, error) {
 // Next to [Cgroup.Enter] this leaves no moment in which the process is without
 // its limits, and it is some 10 ms faster (see the chapter).
 func (c *Cgroup) Spawn(ctx context.Context, start func(dir *os.File) error) error {
-	var dir *os.File
-	if c.v2 != nil {
-		var err error
-		if dir, err = c.v2.Dir(); err != nil {
-			return err
-		}
+	dir, err := c.Dir()
+	if err != nil {
+		return err
+	}
+	if dir != nil {
 		defer dir.Close()
 	}
 	if c.v1 == nil {

@@ -44,7 +44,7 @@ func (c *Cgroup) spawn(ctx context.Context, start func() error) error {
 	back, err := c.openOwn()
 	defer func() {
 		for _, f := range back {
-			unix.Close(f.fd)
+			f.Close()
 		}
 	}()
 	if err != nil {
@@ -61,11 +61,11 @@ func (c *Cgroup) spawn(ctx context.Context, start func() error) error {
 		err = start()
 	}
 	for _, f := range back {
-		chapter.Call(ctx, "the thread steps out again", "write(%q, %q)", f.path, "0")
-		if _, e := unix.Write(f.fd, []byte("0")); e != nil {
+		chapter.Call(ctx, "the thread steps out again", "write(%q, %q)", f.Name(), "0")
+		if _, e := unix.Write(int(f.Fd()), []byte("0")); e != nil {
 			// The goroutine stays locked: when it ends so does its thread,
 			// which is fit for nothing else.
-			return fmt.Errorf("leave the cgroup: %w", &os.PathError{Op: "write 0 to", Path: f.path, Err: e})
+			return fmt.Errorf("leave the cgroup: %w", &os.PathError{Op: "write 0 to", Path: f.Name(), Err: e})
 		}
 	}
 	runtime.UnlockOSThread()
@@ -81,40 +81,41 @@ func (c *Cgroup) spawn(ctx context.Context, start func() error) error {
 // the thread that called.
 func (c *Cgroup) Tasks() (files []*os.File, err error) {
 	for _, h := range c.hierarchies {
-		path := h.dir + "/tasks"
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		f, err := openTasks(h.dir)
 		if err != nil {
 			for _, f := range files {
 				f.Close()
 			}
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+			return nil, err
 		}
-		files = append(files, os.NewFile(uintptr(fd), path))
+		files = append(files, f)
 	}
 	return files, nil
 }
 
-// tasks is an open tasks file.
-type tasks struct {
-	fd   int
-	path string
+func openTasks(dir string) (*os.File, error) {
+	path := dir + "/tasks"
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // openOwn opens the tasks files of this process's own cgroups. What it returns
 // beside an error is open too.
-func (c *Cgroup) openOwn() ([]tasks, error) {
-	var files []tasks
+func (c *Cgroup) openOwn() ([]*os.File, error) {
+	var files []*os.File
 	for _, h := range c.hierarchies {
 		dir, err := h.Locate(".", func() (string, error) { return cgroupfs.Own(h.Controllers[0]) })
 		if err != nil {
 			return files, err
 		}
-		path := dir + "/tasks"
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		f, err := openTasks(dir)
 		if err != nil {
-			return files, &os.PathError{Op: "open", Path: path, Err: err}
+			return files, err
 		}
-		files = append(files, tasks{fd, path})
+		files = append(files, f)
 	}
 	return files, nil
 }
