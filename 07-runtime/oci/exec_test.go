@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -81,16 +80,7 @@ func TestExec(t *testing.T) {
 func TestExecIsInTheContainer(t *testing.T) {
 	b := running(t)
 	pid := b.state().Pid
-	pidFile := filepath.Join(t.TempDir(), "pid")
-	b.must("exec", "--detach", "--pid-file", pidFile, b.id, bundletest.Program, "sleep")
-	text, err := os.ReadFile(pidFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := strconv.Atoi(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := b.execDetached()
 	for _, file := range []string{"ns/pid", "ns/mnt", "ns/net", "ns/uts", "ns/ipc", "root"} {
 		first, _ := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, file))
 		second, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", other, file))

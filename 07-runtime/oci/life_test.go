@@ -99,6 +99,48 @@ func (b *bundle) must(args ...string) string {
 	return out
 }
 
+// execDetached has one more program run, which sleeps, and returns its process id.
+func (b *bundle) execDetached(options ...string) int {
+	b.t.Helper()
+	file := filepath.Join(b.t.TempDir(), "pid")
+	b.must(slices.Concat([]string{"exec", "--detach", "--pid-file", file}, options, []string{b.id, bundletest.Program, "sleep"})...)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return pid
+}
+
+// receiveDescriptor takes the one descriptor that the next caller of l sends.
+func receiveDescriptor(t *testing.T, l *net.UnixListener) *os.File {
+	t.Helper()
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	rights := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 100), rights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		t.Fatalf("%d messages, %v", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fds[0]), "received")
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // refuses is runtime for what must fail with the words.
 func (b *bundle) refuses(words string, args ...string) {
 	b.t.Helper()
@@ -639,44 +681,16 @@ func TestPidfdSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	receive := func() int {
-		conn, err := l.AcceptUnix()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		rights := make([]byte, unix.CmsgSpace(4))
-		_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 64), rights)
-		if err != nil {
-			t.Fatal(err)
-		}
-		messages, err := unix.ParseSocketControlMessage(rights[:n])
-		if err != nil || len(messages) != 1 {
-			t.Fatalf("%v, %v", messages, err)
-		}
-		fds, err := unix.ParseUnixRights(&messages[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { unix.Close(fds[0]) })
-		return fds[0]
-	}
 	b.must("create", "--pidfd-socket", path, b.id)
-	first := receive()
+	first := receiveDescriptor(t, l)
 	b.must("start", b.id)
-	file := filepath.Join(t.TempDir(), "pid")
-	b.must("exec", "--detach", "--pidfd-socket", path, "--pid-file", file, b.id, bundletest.Program, "sleep")
-	second := receive()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []struct{ fd, pid int }{{second, pid}, {first, b.state().Pid}} {
-		if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil {
+	pid := b.execDetached("--pidfd-socket", path)
+	second := receiveDescriptor(t, l)
+	for _, p := range []struct {
+		pidfd *os.File
+		pid   int
+	}{{second, pid}, {first, b.state().Pid}} {
+		if err := unix.PidfdSendSignal(int(p.pidfd.Fd()), unix.SIGKILL, nil, 0); err != nil {
 			t.Error(err)
 		}
 		b.wait(p.pid)
@@ -704,26 +718,7 @@ func TestConsoleSocket(t *testing.T) {
 	}
 	defer l.Close()
 	b.must("create", "--console-socket", filepath.Join(b.dir, "s"), b.id)
-	conn, err := l.AcceptUnix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	rights := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 100), rights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	messages, err := unix.ParseSocketControlMessage(rights[:n])
-	if err != nil || len(messages) != 1 {
-		t.Fatalf("%d messages, %v", len(messages), err)
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	master := os.NewFile(uintptr(fds[0]), "master")
-	defer master.Close()
+	master := receiveDescriptor(t, l)
 	b.must("start", b.id)
 	if line, err := bufio.NewReader(master).ReadString('\n'); line != "1x1\r\n" {
 		t.Errorf("the terminal says %q, %v", line, err)
@@ -826,16 +821,7 @@ func TestKillOfAContainerThatSharesTheHostsPIDs(t *testing.T) {
 			b := newBundle(t, "sleep")
 			b.spec.Linux.Namespaces = slices.DeleteFunc(b.spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.PIDNamespace })
 			b.must("run", "--detach", b.id)
-			file := filepath.Join(t.TempDir(), "pid")
-			b.must("exec", "--detach", "--pid-file", file, b.id, bundletest.Program, "sleep")
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			other, err := strconv.Atoi(string(text))
-			if err != nil {
-				t.Fatal(err)
-			}
+			other := b.execDetached()
 			pid := b.state().Pid
 			if first == "has ended" {
 				if err := unix.Kill(pid, unix.SIGKILL); err != nil {
