@@ -46,6 +46,9 @@ func Checks() []doctor.Check {
 			}
 			return bridged(string(now), err, drops)
 		}},
+		{Chapter: chapter, Name: "tun", For: "the network of a container without root", Run: func(context.Context) doctor.Result {
+			return tunFound(os.Stat(tunDevice))
+		}},
 	}
 }
 

@@ -5,6 +5,7 @@ package networking
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -40,9 +41,14 @@ func TestDoctorFindsNetworksPossible(t *testing.T) {
 		if c.Chapter != 5 || c.Name == "" || c.For == "" {
 			t.Errorf("check %+v", c)
 		}
-		if r := c.Run(t.Context()); r.Status != doctor.OK {
-			t.Errorf("%s: %+v", c.Name, r)
-		}
+		t.Run(c.Name, func(t *testing.T) {
+			if c.Name == "tun" {
+				openTun(t)
+			}
+			if r := c.Run(t.Context()); r.Status != doctor.OK {
+				t.Errorf("%+v", r)
+			}
+		})
 	}
 	after, err := netlink.LinkList()
 	must(t, err)
@@ -133,6 +139,12 @@ func TestDoctorFindsFirewallsThatDrop(t *testing.T) {
 		"iptables-legacy's chain, iptables-legacy filter FORWARD may drop what is forwarded", "sudo iptables-legacy -S FORWARD")
 	answer(t, firewall(legacyDrops("nat\n"), nil, 0), doctor.OK, "none that drops what is forwarded", "")
 	answer(t, firewall(nil, fmt.Errorf("list: %w", unix.EPERM), 1000), doctor.Unknown, "not root: it cannot be tried", "sudo")
+}
+
+func TestDoctorOnTun(t *testing.T) {
+	answer(t, tunFound(nil, fs.ErrNotExist), doctor.Limited, "file does not exist", "sudo modprobe tun")
+	ownTun(t, 0o600)
+	answer(t, tunFound(os.Stat(tunDevice)), doctor.Limited, "/dev/net/tun has mode 0600: permission denied", "sudo chmod 666 /dev/net/tun")
 }
 
 func TestDoctorOnWhatAKernelLacks(t *testing.T) {

@@ -72,6 +72,9 @@ func StartUserStack(ctx context.Context, program string, pid int, ports []Port) 
 	if err != nil {
 		return nil, err
 	}
+	if err := openableTun(); err != nil {
+		return nil, err
+	}
 	u := &UserStack{Program: filepath.Base(path), ended: make(chan struct{})}
 	u.Resolver = userResolvers[u.Program]
 	if u.Ports, err = chooseUserPorts(u.Program, ports); err != nil {

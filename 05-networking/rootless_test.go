@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"drydock.example/01-chroot/doctor"
 	"drydock.example/01-chroot/hosttest"
 )
 
@@ -107,12 +109,34 @@ type userLab struct {
 func newWorld(t *testing.T) *lab {
 	t.Helper()
 	hosttest.Require(t, hosttest.UserNamespaces)
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skipf("requires /dev/net/tun: %v", err)
-	}
+	openTun(t)
 	l := newLab(t)
 	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: linkByName(t, "uplink").Attrs().Index, Gw: net.ParseIP(outsideAddress)}))
 	return l
+}
+
+// openTun gives the tests the device as udev would, where the host has it for
+// root alone.
+func openTun(t *testing.T) {
+	t.Helper()
+	info, err := os.Stat(tunDevice)
+	if err != nil {
+		t.Skipf("requires %s: %v", tunDevice, err)
+	}
+	if tunFound(info, nil).Status != doctor.OK {
+		ownTun(t, 0o666)
+	}
+}
+
+// ownTun gives the tests' mount namespace a device of its own.
+func ownTun(t *testing.T, mode os.FileMode) {
+	t.Helper()
+	hosttest.Require(t, hosttest.Root)
+	dir := filepath.Dir(tunDevice)
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	must(t, unix.Mknod(tunDevice, unix.S_IFCHR, int(unix.Mkdev(10, 200)))) // Documentation/admin-guide/devices.txt
+	must(t, os.Chmod(tunDevice, mode))
 }
 
 // engine starts the ordinary user's engine and returns what it says first.
@@ -357,6 +381,10 @@ func TestUserStackRefuses(t *testing.T) {
 		if _, line := l.engine(program, "127.0.0.1:18080:80"); line != "error: port 18080/tcp on 127.0.0.1 is in use: bind: address already in use" {
 			t.Errorf("%s: a port that is taken: %s", program, line)
 		}
+	}
+	ownTun(t, 0o600)
+	if _, line := l.engine("pasta"); line != "error: a network without root takes a tap device: open /dev/net/tun: permission denied; the cure: sudo chmod 666 /dev/net/tun" {
+		t.Errorf("root's own device: %s", line)
 	}
 	_, err = StartUserStack(background, "curl", os.Getpid(), nil)
 	if want := `"curl" is neither pasta nor slirp4netns`; err == nil || err.Error() != want || !errdefs.IsInvalidArgument(err) {
