@@ -107,7 +107,7 @@ done
 
 # Who is in this group may use the daemon's socket, and is root by it.
 getent group drydock >/dev/null || groupadd --system drydock
-for user in vagrant "${LIMA_CIDATA_USER:-}" "${SUDO_USER:-}"; do
+for user in vagrant "${SUDO_USER:-}"; do
   [ -z "$user" ] || [ "$user" = root ] || ! id "$user" >/dev/null 2>&1 || usermod -aG drydock "$user"
 done
 
