@@ -219,6 +219,39 @@ func TestContainerSendsOnlyUnderItsOwnAddresses(t *testing.T) {
 	}
 }
 
+// A bridge hands what is for a switch to the host itself, as it came from the
+// port, past the rules for what comes from the bridge.
+func TestContainerDoesNotReachTheHostAsASwitch(t *testing.T) {
+	h := newNeighbourhood(t)
+	ears, err := net.ListenPacket("udp4", ":9999")
+	must(t, err)
+	defer ears.Close()
+	// heard sends under another's address to each of a switch's own.
+	heard := func() (at []byte) {
+		for last := range byte(16) {
+			to := net.HardwareAddr{1, 0x80, 0xc2, 0, 0, last}
+			h.attackers.send(ether(to, h.attackMA, unix.ETH_P_IP, ipv4(netip.MustParseAddr("172.30.0.9"), h.n.Gateway, 9999, string(last))))
+		}
+		must(t, ears.SetReadDeadline(time.Now().Add(silence)))
+		for b := make([]byte, 1); ; at = append(at, b[0]) {
+			if _, _, err := ears.ReadFrom(b); err != nil {
+				return at
+			}
+		}
+	}
+	if at := heard(); at != nil {
+		t.Errorf("the host hears somebody else by the addresses 01:80:c2:00:00:%02x", at)
+	}
+	must(t, netlink.LinkSetBRSlaveGroupFwdMask(linkByName(t, h.attackEP.HostInterface), 0))
+	if at := heard(); len(at) != 14 {
+		t.Errorf("as most bridges are, the host hears it by %02x: the test tests nothing", at)
+	}
+	h.defended()
+	if at := heard(); at != nil {
+		t.Errorf("after Publish the host hears somebody else by the addresses 01:80:c2:00:00:%02x", at)
+	}
+}
+
 // ARP poisoning: the attacker says that the gateway is at its own address, and
 // gets what the victim sends to the world.
 func TestContainerDoesNotPoisonItsNeighbours(t *testing.T) {

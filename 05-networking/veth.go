@@ -232,6 +232,12 @@ func (n *Network) plug(ctx context.Context, host, inside *netlink.Handle, bridge
 	return veth, nil
 }
 
+// switchAddresses are 01:80:c2:00:00:00 to :0f, which switches use among
+// themselves. A bridge gives such a frame to the host at once, as the port's
+// own and before any rule for frames; with these bits it forwards it like others.
+// The one for :01, pause, cannot be set: those it drops.
+const switchAddresses = 0xffff &^ (1 << 1)
+
 // port tells the bridge how to treat its end of the cable.
 func (n *Network) port(ctx context.Context, host *netlink.Handle, veth netlink.Link, ep *Endpoint) error {
 	if bridgedPacketsAreFiltered() {
@@ -240,6 +246,11 @@ func (n *Network) port(ctx context.Context, host *netlink.Handle, veth netlink.L
 		if err := host.LinkSetHairpin(veth, true); err != nil {
 			return fmt.Errorf("set hairpin mode of %s: %w", ep.HostInterface, err)
 		}
+	}
+	chapter.Call(ctx, "frames to a switch's own addresses pass the guard, as all others do",
+		"sendto(NETLINK_ROUTE, RTM_SETLINK ifname=%q IFLA_BRPORT_GROUP_FWD_MASK=%#x)", ep.HostInterface, switchAddresses)
+	if err := host.LinkSetBRSlaveGroupFwdMask(veth, switchAddresses); err != nil {
+		return fmt.Errorf("have %s forward what is for a switch: %w", ep.HostInterface, err)
 	}
 	if ep.Router {
 		return nil
