@@ -217,7 +217,7 @@ func (n *Network) sysctls(ctx context.Context) error {
 		{"ipv4/ip_forward", "1",
 			"the host becomes a router between the bridge and its other links"},
 		{link4 + "/route_localnet", "1",
-			"127.0.0.1 may reach a published port through the bridge; the chain loopback drops what comes the other way"},
+			"127.0.0.1 may reach a published port through the bridge; the guard drops what comes the other way"},
 		{link6 + "/accept_ra", "0",
 			"no container tells the host, by router advertisement, to route IPv6 through it (CVE-2020-13401)"},
 	}

@@ -35,19 +35,28 @@ var (
 )
 
 // guardRules adds the chain that lets a container's frames into the switch only
-// with the addresses that it was given, and lets it announce no others. One is
-// enough for all networks: a port's name is in one of them only.
+// with the addresses that it was given, and lets it announce no others; and that
+// keeps the host's localhost the host's, which the bridge's route_localnet would
+// open. One is enough for all networks: a port's name is in one of them only.
 func (s *ruleset) guardRules() {
 	s.guard.ports = s.links(frames, "ports", nil)
 	s.guard.hosts = s.set(frames, "hosts", nil, nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr)
 	s.guard.hosts6 = s.set(frames, "hosts6", nil, nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIP6Addr)
 	c := s.base(frames, "guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRef(-200))
-	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
+	is, accept, drop := expr.CmpOpEq, verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 
-	// First what is most frequent, and right.
+	// Of guarded ports and of all others, also of other bridges (which bridge it
+	// is not every kernel can tell here): 127/8 is never on a wire (RFC 1122, 3.2.1.3).
+	s.add(c, "ip daddr 127.0.0.0/8 drop",
+		"no container reaches what listens on the host's localhost",
+		protocol(unix.ETH_P_IP), daddr.ip().cmp(is, loopbackNet), drop)
+	// Then what is most frequent, and right.
 	s.add(c, "iifname . ether saddr . ip saddr @"+s.guard.hosts.Name+" accept",
 		"under its own addresses it may send",
 		protocol(unix.ETH_P_IP), fromPort(s.guard.hosts, etherSaddr, saddr.ip()), accept)
+	s.add(c, "ip saddr 127.0.0.0/8 drop",
+		"nor speaks as the host's localhost",
+		protocol(unix.ETH_P_IP), saddr.ip().cmp(is, loopbackNet), drop)
 	s.add(c, "iifname != @"+s.guard.ports.Name+" accept",
 		"not a guarded port",
 		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: r1}, notIn(s.guard.ports)}, accept)

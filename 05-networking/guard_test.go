@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -369,6 +370,55 @@ func TestRouterIsNotGuarded(t *testing.T) {
 	sends.send(ether(ep.MAC, router.MAC, unix.ETH_P_IP, ipv4(netip.MustParseAddr("10.9.8.7"), ep.Address.Addr(), 9, "from afar")))
 	if !hears.hears(5*time.Second, contains("from afar")) {
 		t.Error("a router does not send for others")
+	}
+}
+
+// Nor do a router, and a link that somebody plugs into the bridge by hand,
+// reach the host's localhost or speak as it.
+func TestUnguardedPortsDoNotReachTheHostsLocalhost(t *testing.T) {
+	l := newLab(t)
+	n := l.network(0)
+	ears, err := net.ListenPacket("udp4", ":9999")
+	must(t, err)
+	defer ears.Close()
+	gateway, router := newNamespace(t), endpoint(t, n, 2)
+	router.Router = true
+	must(t, n.Connect(background, gateway, router))
+	foreign := newNamespace(t)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Flags, attrs.MasterIndex = "foreign", net.FlagUp, linkByName(t, n.Bridge).Attrs().Index
+	cable := netlink.NewVeth(attrs)
+	cable.PeerName, cable.PeerNamespace = "eth0", netlink.NsFd(foreign.Fd())
+	must(t, netlink.LinkAdd(cable))
+	l.at(foreign, func() { must(t, netlink.LinkSetUp(linkByName(t, "eth0"))) })
+	must(t, awaitUp(background, handle(t), netns.None(), linkByName(t, "foreign").Attrs().Index))
+
+	mac := net.HardwareAddr{2, 0xdd, 0xac, 0x1e, 0, 9}
+	to := ipv4(netip.MustParseAddr("172.30.0.9"), netip.MustParseAddr("127.0.0.1"), 9999, "open sesame")
+	as := ipv4(netip.MustParseAddr("127.0.0.2"), n.Gateway, 9999, "open sesame")
+	frames := map[string][]byte{
+		"for the host's localhost":             ether(macOf(n.Gateway), mac, unix.ETH_P_IP, to),
+		"for it, with a VLAN's tag of no VLAN": ether(macOf(n.Gateway), mac, unix.ETH_P_8021Q, append([]byte{0, 0, 8, 0}, to...)),
+		"as the host's localhost":              ether(macOf(n.Gateway), mac, unix.ETH_P_IP, as),
+	}
+	for who, ns := range map[string]*os.File{"a router": gateway, "a link of somebody else's": foreign} {
+		w := l.tap(ns)
+		for what, frame := range frames {
+			heard := func() bool {
+				w.send(frame)
+				must(t, ears.SetReadDeadline(time.Now().Add(silence)))
+				_, _, err := ears.ReadFrom(make([]byte, 100))
+				return err == nil
+			}
+			if heard() {
+				t.Errorf("the host hears what %s sends %s", who, what)
+			}
+			emptied(t, n, "guard")
+			if !heard() {
+				t.Errorf("without the guard the host does not hear what %s sends %s: the test tests nothing", who, what)
+			}
+			must(t, n.Create(background))
+		}
 	}
 }
 

@@ -34,7 +34,6 @@ var table = &nftables.Table{Name: "drydock", Family: nftables.TableFamilyINet}
 
 // ruleset is what a network has in the tables, after what all networks share.
 type ruleset struct {
-	bridges          *nftables.Set // the networks' bridges
 	networks         *nftables.Set // a bridge, and the chain that says who gets into its network
 	everywhere, on   *nftables.Set // published ports, IPv4: on all addresses of the host, on one
 	everywhere6, on6 *nftables.Set // the same, IPv6
@@ -221,18 +220,9 @@ func (n *Network) forward() string { return "forward-" + n.Bridge }
 // sharedRules are the chains that the packets of all networks pass.
 func sharedRules() *ruleset {
 	s := new(ruleset)
-	s.bridges = s.links(table, "bridges", nil)
 	s.networks = s.links(table, "networks", []nftables.SetDatatype{nftables.TypeVerdict})
-	loopback := s.base(table, "loopback", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	forward := s.base(table, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
-	is, drop := expr.CmpOpEq, verdict(expr.VerdictDrop)
 
-	s.add(loopback, "ip daddr 127.0.0.0/8 iifname @bridges drop",
-		"no container reaches what listens on the host's localhost",
-		address(daddr, is, loopbackNet), iifnameIn(s.bridges), drop)
-	s.add(loopback, "ip saddr 127.0.0.0/8 iifname @bridges drop",
-		"no container speaks as the host's localhost",
-		address(saddr, is, loopbackNet), iifnameIn(s.bridges), drop)
 	s.add(forward, "ct state established,related accept",
 		"what goes on was let in when it began",
 		ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
@@ -246,14 +236,13 @@ func sharedRules() *ruleset {
 
 // membership is what the shared sets have of the network.
 func (n *Network) membership(s *ruleset) map[*nftables.Set]nftables.SetElement {
-	all := map[*nftables.Set]nftables.SetElement{s.bridges: {Key: linkKey(n.Bridge)}}
-	if !n.Internal {
-		all[s.networks] = nftables.SetElement{
-			Key:         linkKey(n.Bridge),
-			VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: n.forward()},
-		}
+	if n.Internal {
+		return nil
 	}
-	return all
+	return map[*nftables.Set]nftables.SetElement{s.networks: {
+		Key:         linkKey(n.Bridge),
+		VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: n.forward()},
+	}}
 }
 
 // publishedPorts adds the maps from published ports to the containers'

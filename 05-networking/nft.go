@@ -39,11 +39,6 @@ func ifname(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
 	}
 }
 
-// iifname @bridges
-func iifnameIn(s *nftables.Set) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: r1}, in(s)}
-}
-
 // oifname vmap @networks: the map has the verdict, and what is not in it goes on.
 func oifnameVmap(m *nftables.Set) []expr.Any {
 	return []expr.Any{
@@ -95,7 +90,12 @@ func address(e end, op expr.CmpOp, p netip.Prefix) []expr.Any {
 	if p.Addr().Is6() {
 		f, proto = e.ip6(), unix.NFPROTO_IPV6
 	}
-	phrase := append(family(proto), f.into(r1))
+	return append(family(proto), f.cmp(op, p)...)
+}
+
+// saddr 172.30.0.0/24, without asking which kind of packet it is.
+func (f field) cmp(op expr.CmpOp, p netip.Prefix) []expr.Any {
+	phrase := []expr.Any{f.into(r1)}
 	if !p.IsSingleIP() {
 		mask := net.CIDRMask(p.Bits(), p.Addr().BitLen())
 		phrase = append(phrase, &expr.Bitwise{SourceRegister: r1, DestRegister: r1, Len: f.len, Mask: mask, Xor: make([]byte, f.len)})

@@ -29,7 +29,7 @@ func TestPictureShowsWhatTheKernelHas(t *testing.T) {
 └─ veth-ac1e0003 ═══ 172.30.0.3/24  fd00:30::3/64  02:dd:ac:1e:00:03
 
 prerouting, bridge, priority -200
-    under its own addresses it may send
+    no container reaches what listens on the host's localhost
 `
 	got := draw()
 	if !strings.HasPrefix(got, want) {

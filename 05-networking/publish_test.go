@@ -94,7 +94,7 @@ func TestContainerDoesNotReachTheHostsLocalhost(t *testing.T) {
 	l.silent(c, "tcp", "127.0.0.1:18080", "it is the host's own")
 
 	// route_localnet alone lets it in: CVE-2020-8558.
-	emptied(t, n, "loopback")
+	emptied(t, n, "guard")
 	l.answers(c, "tcp", "127.0.0.1:18080", "172.30.0.2")
 
 	must(t, n.Create(background))
