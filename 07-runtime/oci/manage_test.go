@@ -55,7 +55,7 @@ func TestPause(t *testing.T) {
 	if out := b.must("list"); !strings.Contains(out, " paused ") {
 		t.Errorf("list: %s", out)
 	}
-	b.must("pause", b.id) // twice is as good as once
+	b.refuses("container not running", "pause", b.id)
 	b.refuses("that is not stopped: paused", "delete", b.id)
 	b.must("kill", b.id, "TERM") // seen when it goes on
 	b.must("resume", b.id)

@@ -16,7 +16,8 @@ import (
 // processes of the container stand still.
 const StatePaused specs.ContainerState = "paused"
 
-// Pause stops every process of a container where it is.
+// Pause stops every process of a container where it is. One that is paused is
+// not running: who pauses it twice would resume it once, for somebody else too.
 func (r Runtime) Pause(ctx context.Context, id string) error {
 	c, err := r.hold(id)
 	if c != nil {
@@ -26,7 +27,7 @@ func (r Runtime) Pause(ctx context.Context, id string) error {
 		return err
 	}
 	switch c.status() {
-	case specs.StateRunning, specs.StateCreated, StatePaused:
+	case specs.StateRunning, specs.StateCreated:
 	default:
 		return ErrNotRunning
 	}
