@@ -168,7 +168,11 @@ func (b *bundle) wait(pid int) {
 		return
 	}
 	defer unix.Close(fd)
-	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // nothingIsLeft checks the state directory and every cgroup hierarchy.
@@ -268,9 +272,11 @@ func TestDeleteOfACreatedContainerEndsIt(t *testing.T) {
 	b.nothingIsLeft()
 }
 
+// zombie reports whether a process has ended: it is a zombie (Z), is being
+// reaped at this moment (X), or is gone.
 func zombie(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || bytes.Contains(stat, []byte(") Z "))
+	return err != nil || bytes.Contains(stat, []byte(") Z ")) || bytes.Contains(stat, []byte(") X "))
 }
 
 // TestTheReasonIsTold: what stops the process is the error, also when it ends
