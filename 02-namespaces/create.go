@@ -55,7 +55,9 @@ type Options struct {
 	// container's. Create takes the spec's.
 	Seccomp *specs.LinuxSeccomp
 	// Fifo is the path of a fifo: the process waits until [Start], called by
-	// whomever, lets it go on. Empty: it waits for [Process.Start].
+	// whomever, lets it go on. Empty: it waits for [Process.Start]. At a fifo a
+	// process may wait that has no process.args: it holds its namespaces for others
+	// to enter, and ends with an error when it is let go on.
 	Fifo string
 	// Init is the program that becomes the process: it is linked statically, and
 	// imports this package. Nil is this program.
@@ -164,7 +166,7 @@ const envSocket = "DRYDOCK_INIT_FD"
 // spec.Root.Path must be absolute. An error names the step that failed, or is
 // the cause of ctx's end; then nothing is left.
 func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error) {
-	if err := check(spec); err != nil {
+	if err := check(spec, opt); err != nil {
 		return nil, err
 	}
 	p, err := newPlan(spec.Linux)
@@ -322,9 +324,11 @@ func launch(ctx context.Context, p plan, s *setup, opt Options) (_ *Process, err
 }
 
 // check refuses what would otherwise fail far from its cause.
-func check(spec *specs.Spec) error {
-	if err := checkProcess(spec.Process); err != nil {
-		return err
+func check(spec *specs.Spec, opt Options) error {
+	if p := spec.Process; p == nil || len(p.Args) > 0 || opt.Fifo == "" {
+		if err := checkProcess(p); err != nil {
+			return err
+		}
 	}
 	switch {
 	case spec.Root == nil || !strings.HasPrefix(spec.Root.Path, "/"):

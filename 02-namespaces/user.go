@@ -105,6 +105,9 @@ func changeDirectory(p *initProcess) error {
 // findProgram finds the program in the container's PATH, as the user and in
 // the root that it will have.
 func findProgram(p *initProcess) error {
+	if len(p.Process.Args) == 0 {
+		return nil // it will not be started: see Options.Fifo
+	}
 	name := p.Process.Args[0]
 	if strings.Contains(name, "/") {
 		p.program = name

@@ -68,6 +68,15 @@ func (c *container) config() (*specs.Spec, error) {
 	return spec, nil
 }
 
+// processOf returns the process of a config, or what is prepared without one:
+// namespaces with nothing to run in them.
+func processOf(spec *specs.Spec) *specs.Process {
+	if spec.Process != nil {
+		return spec.Process
+	}
+	return &specs.Process{Cwd: "/"}
+}
+
 // config is specs.Spec in two steps. encoding/json looks at every type below
 // the one that it is given before it reads a byte, and specs.Spec has five
 // operating systems and hardware that few configs mention: what is rare is left

@@ -27,7 +27,6 @@ func TestBadConfigsAreRefusedByName(t *testing.T) {
 		{func(s *specs.Spec) { s.Root = nil }, "root.path: missing"},
 		{func(s *specs.Spec) { s.Root.Path = "nowhere" }, "root.path: stat "},
 		{func(s *specs.Spec) { s.Root.Path = "config.json" }, "is not a directory"},
-		{func(s *specs.Spec) { s.Process = nil }, "process: missing"},
 		{func(s *specs.Spec) { s.Process.Args = nil }, "process.args: empty"},
 		{func(s *specs.Spec) { s.Process.Cwd = "tmp" }, `process.cwd: "tmp": want an absolute path`},
 		{func(s *specs.Spec) { s.Process.Env = []string{"A=1", "B"} }, `process.env[1]: "B": want NAME=value`},

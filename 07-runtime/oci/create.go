@@ -65,6 +65,10 @@ func (r Runtime) create(ctx context.Context, id string, opt CreateOptions, conso
 	if err != nil {
 		return nil, nil, err
 	}
+	if spec.Process == nil && !fifo {
+		return nil, nil, ErrNoProcess
+	}
+	spec.Process = processOf(spec)
 	socket, err := console(spec.Process.Terminal)
 	if err != nil {
 		return nil, nil, err
@@ -136,6 +140,7 @@ func (r Runtime) newContainer(ctx context.Context, id, bundle string, spec *spec
 		return nil, errors.Join(err, os.RemoveAll(c.dir))
 	}
 	c.HostMounts = !slices.ContainsFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.MountNamespace })
+	c.NoProcess = len(spec.Process.Args) == 0
 	if spec.Linux.Resources != nil {
 		c.Pids = spec.Linux.Resources.Pids
 	}

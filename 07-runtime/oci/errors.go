@@ -14,6 +14,7 @@ var (
 	ErrNotRunning  = failure{"container not running", errdefs.ErrFailedPrecondition}
 	ErrNotPaused   = failure{"container not paused", errdefs.ErrFailedPrecondition}
 	ErrRunning     = failure{"cannot start an already running container", errdefs.ErrFailedPrecondition}
+	ErrNoProcess   = failure{"cannot start a container without a process: its config has none", errdefs.ErrFailedPrecondition}
 	ErrStopped     = failure{"cannot start a container that has stopped", errdefs.ErrFailedPrecondition}
 	ErrExecStopped = failure{"cannot exec in a stopped container", errdefs.ErrFailedPrecondition}
 	ErrExecPaused  = failure{"cannot exec in a paused container (use --ignore-paused to override)", errdefs.ErrFailedPrecondition}

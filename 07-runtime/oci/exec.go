@@ -54,6 +54,7 @@ func (r Runtime) Exec(ctx context.Context, id string, edit func(*specs.Process) 
 	if err != nil {
 		return 0, err
 	}
+	spec.Process = processOf(spec)
 	process := spec.Process
 	if err := edit(process); err != nil {
 		return 0, err

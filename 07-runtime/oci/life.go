@@ -44,6 +44,9 @@ func (r Runtime) Start(ctx context.Context, id, notifySocket string) error {
 	default:
 		return fmt.Errorf("cannot start a container in the %s state: %w", status, errdefs.ErrFailedPrecondition)
 	}
+	if c.NoProcess {
+		return ErrNoProcess
+	}
 	var n *notification
 	if notifySocket != "" && c.Notify {
 		if n, err = c.listenNotify(notifySocket); err != nil {

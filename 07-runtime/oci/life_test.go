@@ -261,6 +261,23 @@ func TestNothingRunsBeforeStart(t *testing.T) {
 	}
 }
 
+// A config has to have a process when the container is started, and not before
+// (runtime-spec, config.md#process): without one the namespaces are there to be entered.
+func TestAContainerWithoutAProcess(t *testing.T) {
+	b := newBundle(t)
+	b.spec.Process = nil
+	b.refuses("cannot start a container without a process", "run", b.id)
+	b.must("create", b.id)
+	b.refuses("cannot start a container without a process", "start", b.id)
+	if s := b.state(); s.Status != specs.StateCreated {
+		t.Errorf("after a start that was refused: %+v", s)
+	}
+	if out := b.must("exec", b.id, bundletest.Program, "echo", "hello"); out != "hello\n" {
+		t.Errorf("exec: %q", out)
+	}
+	b.must("delete", b.id)
+}
+
 func TestDeleteOfACreatedContainerEndsIt(t *testing.T) {
 	b := newBundle(t, "sleep")
 	b.must("create", b.id)

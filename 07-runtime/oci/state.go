@@ -47,6 +47,9 @@ type record struct {
 	// RDT is the container's part of Intel RDT.
 	RDT *rdt `json:"intelRdt,omitempty"`
 
+	// NoProcess: the config has none, so the container can be entered and not started.
+	NoProcess bool `json:"noProcess,omitempty"`
+
 	// HostMounts: the container has no mount namespace, so its mounts are this one's.
 	HostMounts bool `json:"hostMounts,omitempty"`
 

@@ -56,12 +56,17 @@ func checkRoot(spec *specs.Spec) error {
 	return nil
 }
 
-func checkProcess(spec *specs.Spec) error { return checkOneProcess(spec.Process) }
+// checkProcess lets a config have no process: it is needed when the container is
+// started (runtime-spec, config.md#process).
+func checkProcess(spec *specs.Spec) error {
+	if spec.Process == nil {
+		return nil
+	}
+	return checkOneProcess(spec.Process)
+}
 
 func checkOneProcess(p *specs.Process) error {
 	switch {
-	case p == nil:
-		return fmt.Errorf("process: missing: want the program to run")
 	case len(p.Args) == 0 || p.Args[0] == "":
 		return fmt.Errorf("process.args: empty: want the program to run and its arguments")
 	case !filepath.IsAbs(p.Cwd):
@@ -174,7 +179,7 @@ func checkLinux(spec *specs.Spec) error {
 // checkHost refuses what the machine lacks and what is not done: silence would
 // be taken for consent. Its words are runc's.
 func checkHost(spec *specs.Spec) error {
-	l, p := spec.Linux, spec.Process
+	l, p := spec.Linux, processOf(spec)
 	switch {
 	case p.ApparmorProfile != "" && !namespaces.AppArmor():
 		return fmt.Errorf("process.apparmorProfile: apparmor: config provided but apparmor not supported")
