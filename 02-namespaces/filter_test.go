@@ -74,6 +74,23 @@ func TestTheKernelAnswersAsTheProfileSays(t *testing.T) {
 	}
 }
 
+// TestALabelComesBeforeTheFilter: a profile that was written before openat2(2)
+// answers it with EPERM, and without no_new_privs it is loaded early.
+func TestALabelComesBeforeTheFilter(t *testing.T) {
+	if !AppArmor() {
+		t.Skip("requires AppArmor")
+	}
+	p := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{rule(specs.ActErrno, "openat2")}}
+	for _, noNewPrivileges := range []bool{true, false} {
+		spec := filtered(t, noNewPrivileges, p, unix.SYS_GETPID)
+		spec.Process.Args = []string{"/bin/probe", "read", "/proc/self/attr/current"}
+		spec.Process.ApparmorProfile = "unconfined" // the one that every kernel has
+		if out, state := run(t, spec, Options{}); !state.Success() || !strings.HasPrefix(out, "unconfined") {
+			t.Errorf("no_new_privs %t: %q, %v", noNewPrivileges, out, state)
+		}
+	}
+}
+
 // TestAForeignABIIsKilled: x32's numbers are another ABI's, and nobody has listed it.
 func TestAForeignABIIsKilled(t *testing.T) {
 	if runtime.GOARCH != "amd64" {

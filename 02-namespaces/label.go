@@ -9,7 +9,8 @@ import (
 )
 
 // setLabels has execve(2) put the program under the rules of a Linux security
-// module. It comes late: what they forbid, the steps before may need.
+// module. Until then they do not hold; but the system call filter does from its
+// first place on, and many a profile knows no openat2(2), which writes them.
 func setLabels(p *initProcess) error {
 	if profile := p.Process.ApparmorProfile; profile != "" {
 		if !AppArmor() {
