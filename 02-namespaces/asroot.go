@@ -36,7 +36,7 @@ func AsRoot(ctx context.Context, args ...string) (status int, err error) {
 	}
 	defer self.Close()
 	f := &fork{
-		flags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, root: true, bound: true,
+		flags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, user: &ids{}, bound: true,
 		mapIDs:  func(pid int) error { return mapIDs(ctx, pid, uids, gids) },
 		program: self, argv: append([]string{os.Args[0]}, args...), env: os.Environ(), files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 	}

@@ -176,6 +176,7 @@ func Create(ctx context.Context, spec *specs.Spec, opt Options) (*Process, error
 	if err := checkLinux(spec); err != nil {
 		return nil, err
 	}
+	p.first = firstOf(spec.Process.User, p.uids, p.gids)
 	s := newSetup(spec, opt)
 	s.Seccomp = newFilter(spec.Linux.Seccomp)
 	if s.trees, err = openSources(ctx, spec, p); err != nil {

@@ -55,6 +55,17 @@ func Exec(ctx context.Context, target *os.File, process *specs.Process, opt Opti
 			p.joined = append(p.joined, k)
 		}
 	}
+	if p.entersUser() {
+		uids, err := readMap(fmt.Sprintf("/proc/%d/uid_map", pid))
+		if err != nil {
+			return nil, err
+		}
+		gids, err := readMap(fmt.Sprintf("/proc/%d/gid_map", pid))
+		if err != nil {
+			return nil, err
+		}
+		p.first = firstOf(process.User, uids, gids)
+	}
 	s := &setup{Process: withFileLimit(process, pid), Bound: opt.Bound, Files: len(opt.Files), Keyring: opt.Keyring}
 	s.Seccomp = newFilter(opt.Seccomp)
 	return launch(ctx, p, s, opt)

@@ -37,13 +37,18 @@ type fork struct {
 	flags   uintptr             // CLONE_NEW… of the process
 	cgroup  *os.File            // cgroup v2 directory in which it is born, or nil
 	mapIDs  func(pid int) error // writes the mappings of its new user namespace; nil: there are none
-	root    bool                // it becomes user 0 of its user namespace, or execve would take its capabilities
+	user    *ids                // who it becomes in its user namespace; nil: it stays who it is
 	bound   bool                // it dies with the thread that calls start
 	program *os.File            // executed by its descriptor: its path means nothing in another mount namespace
 	argv    []string
 	env     []string
 	files   []*os.File // its descriptors, from 0 on
 }
+
+// ids are a user and a group of a user namespace: 0 and 0, whose capabilities
+// execve leaves alone, or, where those do not exist, others, who keep theirs as
+// ambient ones (capabilities(7)).
+type ids struct{ uid, gid uint32 }
 
 // A namespaceFile is what setns(2) takes: a namespace, or a pidfd and all the
 // namespaces that are meant.
@@ -149,9 +154,12 @@ type child struct {
 	once          bool // no namespaces are entered: there is one process only
 	setns         []namespaceFile
 	first, second cloneArgs
-	root, bound   bool
-	parent        uintptr // its creator, while that lives
-	files         []int   // none is below len(files)
+	become, bound bool
+	uid, gid      uintptr
+	header        unix.CapUserHeader
+	capabilities  [2]unix.CapUserData // all: the namespace's own are the most that there are
+	parent        uintptr             // its creator, while that lives
+	files         []int               // none is below len(files)
 	program       int
 	argv, env     []*byte
 	empty         *byte
@@ -178,21 +186,30 @@ const (
 	stageGate
 	stageGroup
 	stageUser
+	stageCapset
+	stageAmbient
 	stageBound
 	stageDup
 	stageExec
 )
 
-var stages = [...]string{"", "prctl(PR_SET_DUMPABLE)", "setns", "clone3", "read", "setresgid(0)", "setresuid(0)", "prctl(PR_SET_PDEATHSIG)", "dup3", "execveat"}
+var stages = [...]string{"", "prctl(PR_SET_DUMPABLE)", "setns", "clone3", "read", "setresgid", "setresuid", "capset", "prctl(PR_CAP_AMBIENT)", "prctl(PR_SET_PDEATHSIG)", "dup3", "execveat"}
 
 // child prepares all that the child needs, as it can prepare nothing itself.
 func (f *fork) child() (c *child, err error) {
-	c = &child{once: len(f.setns) == 0, root: f.root, bound: f.bound, parent: uintptr(os.Getpid()), reports: -1, report: -1, admit: -1, gate: -1, empty: new(byte)}
+	c = &child{once: len(f.setns) == 0, become: f.user != nil, bound: f.bound, parent: uintptr(os.Getpid()), reports: -1, report: -1, admit: -1, gate: -1, empty: new(byte)}
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
+	if f.user != nil {
+		c.uid, c.gid = uintptr(f.user.uid), uintptr(f.user.gid)
+		c.header.Version = unix.LINUX_CAPABILITY_VERSION_3
+		for i := range c.capabilities {
+			c.capabilities[i] = unix.CapUserData{Effective: ^uint32(0), Permitted: ^uint32(0), Inheritable: ^uint32(0)}
+		}
+	}
 	if c.argv, err = syscall.SlicePtrFromStrings(f.argv); err != nil {
 		return nil, err
 	}
@@ -340,14 +357,26 @@ func (c *child) fork() (pid uintptr, errno syscall.Errno) {
 			goto leave
 		}
 	}
-	if c.root {
+	if c.become {
 		c.said.stage = stageGroup
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETRESGID, 0, 0, 0, 0, 0, 0); errno != 0 {
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETRESGID, c.gid, c.gid, c.gid, 0, 0, 0); errno != 0 {
 			goto failed
 		}
 		c.said.stage = stageUser
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETRESUID, 0, 0, 0, 0, 0, 0); errno != 0 {
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETRESUID, c.uid, c.uid, c.uid, 0, 0, 0); errno != 0 {
 			goto failed
+		}
+	}
+	if c.become && c.uid != 0 {
+		c.said.stage = stageCapset
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&c.header)), uintptr(unsafe.Pointer(&c.capabilities[0])), 0, 0, 0, 0); errno != 0 {
+			goto failed
+		}
+		c.said.stage = stageAmbient
+		for n = 0; errno != syscall.EINVAL; n++ { // which is above the last one
+			if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0, 0); errno != 0 && errno != syscall.EINVAL {
+				goto failed
+			}
 		}
 	}
 	if c.bound {

@@ -47,6 +47,18 @@ func mapIDs(ctx context.Context, pid int, uids, gids []specs.LinuxIDMapping) err
 	return writeMap(ctx, dir+"uid_map", mapText(uids), "which users inside are which outside")
 }
 
+// firstOf returns who prepares a container in a user namespace with these
+// mappings: its root or, where it has none, the user that the program will have.
+func firstOf(u specs.User, uids, gids []specs.LinuxIDMapping) (first ids) {
+	if len(uids) > 0 && !mapped(uids, "0") {
+		first.uid = u.UID
+	}
+	if len(gids) > 0 && !mapped(gids, "0") {
+		first.gid = u.GID
+	}
+	return first
+}
+
 // onlyOwn reports whether a mapping is the one that needs no privilege.
 func onlyOwn(m []specs.LinuxIDMapping, id int) bool {
 	return len(m) == 1 && m[0].Size == 1 && m[0].HostID == uint32(id)
@@ -138,20 +150,28 @@ func ownIDs() (uids, gids []specs.LinuxIDMapping, err error) {
 // process's user namespace has no such group: the kernel refuses it there. It is
 // for containers that stay in the user namespace that [AsRoot] has made.
 func OnlyMappedGroups(spec *specs.Spec) error {
-	b, err := os.ReadFile("/proc/self/gid_map")
+	gids, err := readMap("/proc/self/gid_map")
 	if err != nil {
 		return err
 	}
-	var gids []specs.LinuxIDMapping
-	for line := range strings.Lines(string(b)) {
-		var m specs.LinuxIDMapping
-		if _, err := fmt.Sscan(line, &m.ContainerID, &m.HostID, &m.Size); err != nil {
-			return fmt.Errorf("/proc/self/gid_map: %q: %w", line, err)
-		}
-		gids = append(gids, m)
-	}
 	dropGroups(spec.Mounts, gids)
 	return nil
+}
+
+// readMap reads a map of a process, /proc/PID/uid_map or gid_map.
+func readMap(file string) (m []specs.LinuxIDMapping, err error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		var e specs.LinuxIDMapping
+		if _, err := fmt.Sscan(line, &e.ContainerID, &e.HostID, &e.Size); err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", file, line, err)
+		}
+		m = append(m, e)
+	}
+	return m, nil
 }
 
 // dropGroups takes out of mounts the groups that are not mapped.

@@ -48,6 +48,7 @@ type plan struct {
 	late     []kind // new ones that the process makes itself: cgroup
 
 	uids, gids []specs.LinuxIDMapping // of the new user namespace
+	first      ids                    // who prepares the container in its user namespace: see firstOf
 	offsets    map[string]specs.LinuxTimeOffset
 }
 

@@ -101,7 +101,10 @@ func forkInit(ctx context.Context, p plan, self *os.File, files []*os.File, env 
 	}
 	defer closeJoin()
 	flags, text := newFlags(p.clone)
-	f := &fork{setns: join, flags: flags, cgroup: cgroup, root: p.entersUser(), program: self, argv: []string{initName}, env: env, files: files}
+	f := &fork{setns: join, flags: flags, cgroup: cgroup, program: self, argv: []string{initName}, env: env, files: files}
+	if p.entersUser() {
+		f.user = &p.first
+	}
 	if flags&unix.CLONE_NEWUSER != 0 {
 		f.mapIDs = func(pid int) error { return mapIDs(ctx, pid, p.uids, p.gids) }
 	}

@@ -278,6 +278,38 @@ func TestAContainerWithoutAProcess(t *testing.T) {
 	b.must("delete", b.id)
 }
 
+// A user namespace need not have a root: then the program's user is who
+// prepares the container.
+func TestAUserNamespaceWithoutARoot(t *testing.T) {
+	hosttest.Require(t, hosttest.UserNamespaces)
+	b := newBundle(t, "sleep")
+	b.spec.Linux.Namespaces = append(b.spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	b.spec.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 1000, HostID: 100000, Size: 1}}
+	b.spec.Linux.GIDMappings = []specs.LinuxIDMapping{{ContainerID: 1000, HostID: 200000, Size: 1}}
+	b.spec.Process.User = specs.User{UID: 1000, GID: 1000}
+	err := filepath.WalkDir(b.dir, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, 100000, 200000))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(b.dir); dir != os.TempDir(); dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o755) // that user has to get to it
+	}
+	b.must("run", "--detach", b.id)
+	for _, pid := range []int{b.state().Pid, b.execDetached()} {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"Uid:\t100000\t", "Gid:\t200000\t", "CapAmb:\t0000000000000000"} {
+			if !strings.Contains(string(status), "\n"+want) {
+				t.Errorf("process %d: no %q in %s", pid, want, status)
+			}
+		}
+	}
+}
+
 func TestDeleteOfACreatedContainerEndsIt(t *testing.T) {
 	b := newBundle(t, "sleep")
 	b.must("create", b.id)
