@@ -89,7 +89,13 @@ func FromEnv(ctx context.Context) (context.Context, *os.File) {
 	os.Unsetenv(envFD)
 	closeOnExec(fd)
 	f := os.NewFile(uintptr(fd), "explain")
-	return With(ctx, inherited{JSON(f), f}), f
+	return To(ctx, f), f
+}
+
+// To returns ctx with a handler that writes to f, which is the write end of
+// another process's [Pipe] and is handed on to children.
+func To(ctx context.Context, f *os.File) context.Context {
+	return With(ctx, inherited{JSON(f), f})
 }
 
 // inherited is the handler of a process whose parent listens.

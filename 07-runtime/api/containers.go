@@ -93,6 +93,11 @@ func (s *server) containerRemove(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) containerResize(w http.ResponseWriter, r *http.Request) error {
+	return resize(w, r, s.engine.ContainerResize)
+}
+
+// resize reads a terminal's size and hands it to do.
+func resize(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, id string, height, width uint) error) error {
 	var size [2]uint
 	for i, name := range []string{"h", "w"} {
 		n, ok, err := integer(r, name)
@@ -104,7 +109,7 @@ func (s *server) containerResize(w http.ResponseWriter, r *http.Request) error {
 		}
 		size[i] = uint(n)
 	}
-	if err := s.engine.ContainerResize(detached(r), r.PathValue("id"), size[0], size[1]); err != nil {
+	if err := do(detached(r), r.PathValue("id"), size[0], size[1]); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)

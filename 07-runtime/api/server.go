@@ -42,6 +42,11 @@ type Engine interface {
 	ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error)
 	ContainerLogs(ctx context.Context, id string, opt engine.LogOptions, w io.Writer) error
 	ContainerAttach(ctx context.Context, id string, opt engine.AttachOptions) (net.Conn, error)
+
+	ExecCreate(ctx context.Context, id string, opt container.ExecCreateRequest) (string, error)
+	ExecStart(ctx context.Context, id string, opt container.ExecStartRequest) (net.Conn, error)
+	ExecResize(ctx context.Context, id string, height, width uint) error
+	ExecInspect(ctx context.Context, id string) (container.ExecInspectResponse, error)
 }
 
 // Handler serves the API of e. Connections that have left HTTP are closed at the
@@ -99,6 +104,10 @@ func (s *server) routes() map[string]handler {
 		"POST /containers/{id}/attach": s.containerAttach,
 		"POST /containers/{id}/resize": s.containerResize,
 		"DELETE /containers/{id}":      s.containerRemove,
+		"POST /containers/{id}/exec":   s.execCreate,
+		"POST /exec/{id}/start":        s.execStart,
+		"POST /exec/{id}/resize":       s.execResize,
+		"GET /exec/{id}/json":          s.execInspect,
 		"GET /drydock/explain/{id}":    s.explain,
 		"DELETE /drydock/explain/{id}": s.explainEnd,
 	}

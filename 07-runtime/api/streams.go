@@ -21,18 +21,23 @@ import (
 // for no stream.
 var errNoStream = errdefs.ErrInvalidArgument.WithMessage("Bad parameters: you must choose at least one stream")
 
-// mediaType says how the streams of the container id are framed: a terminal's
-// output is sent as it is, else each piece has stdcopy's 8-byte header. Clients
-// before API 1.42 do not know the second name, and find out by an inspect.
+// mediaType says how the streams of the container id are framed.
 func (s *server) mediaType(r *http.Request, id string) (types.MediaType, error) {
 	c, err := s.engine.ContainerInspect(r.Context(), id)
 	if err != nil {
 		return "", err
 	}
-	if minor, ok := apiMinor(r.Context()); c.Config.Tty || ok && minor < 42 {
-		return types.MediaTypeRawStream, nil
+	return framed(r, c.Config.Tty), nil
+}
+
+// framed says how streams are framed: a terminal's output is sent as it is,
+// else each piece has stdcopy's 8-byte header. Clients before API 1.42 do not
+// know the second name, and find out by an inspect.
+func framed(r *http.Request, tty bool) types.MediaType {
+	if minor, ok := apiMinor(r.Context()); tty || ok && minor < 42 {
+		return types.MediaTypeRawStream
 	}
-	return types.MediaTypeMultiplexedStream, nil
+	return types.MediaTypeMultiplexedStream
 }
 
 func (s *server) containerLogs(w http.ResponseWriter, r *http.Request) error {
@@ -117,6 +122,12 @@ func (s *server) containerAttach(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.hijack(w, r, mediaType, streams)
+}
+
+// hijack takes the client's connection out of HTTP and joins it with streams,
+// until one of both ends. It closes both.
+func (s *server) hijack(w http.ResponseWriter, r *http.Request, mediaType types.MediaType, streams net.Conn) error {
 	defer streams.Close()
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -127,6 +127,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.contextCommand(),
 		c.createCommand(),
 		c.doctorCommand(),
+		c.execCommand(),
 		c.imagesCommand(),
 		c.infoCommand(),
 		c.inspectCommand(),
@@ -169,7 +170,7 @@ func (c *cli) containerCommand() *cobra.Command {
 	list := c.psCommand()
 	list.Use, list.Aliases = "ls [OPTIONS]", []string{"list", "ps"}
 	return group("container", "Manage containers", list,
-		c.attachCommand(), c.createCommand(), c.containerInspectCommand(), c.killCommand(), c.logsCommand(),
+		c.attachCommand(), c.createCommand(), c.execCommand(), c.containerInspectCommand(), c.killCommand(), c.logsCommand(),
 		c.rmCommand(), c.runCommand(), c.startCommand(), c.stopCommand(), c.waitCommand())
 }
 

@@ -110,7 +110,7 @@ func (f *containerFlags) options(args []string, flags *pflag.FlagSet) (client.Co
 		config.StopTimeout = &f.stopTimeout
 	}
 	var err error
-	if config.Env, err = f.environment(); err != nil {
+	if config.Env, err = environment(f.env, f.envFiles); err != nil {
 		return options, err
 	}
 	if config.Labels, err = labels(f.labels); err != nil {
@@ -150,9 +150,9 @@ func (f *containerFlags) options(args []string, flags *pflag.FlagSet) (client.Co
 
 // environment returns the variables of the files, then those of the flags,
 // which come later and therefore win.
-func (f *containerFlags) environment() ([]string, error) {
+func environment(entries, files []string) ([]string, error) {
 	var env []string
-	for _, path := range f.envFiles {
+	for _, path := range files {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
@@ -163,7 +163,7 @@ func (f *containerFlags) environment() ([]string, error) {
 		}
 		env = append(env, lines...)
 	}
-	for _, entry := range f.env {
+	for _, entry := range entries {
 		if strings.HasPrefix(entry, "=") || entry == "" {
 			return nil, invalidFlag("-e, --env", entry, "the variable has no name")
 		}

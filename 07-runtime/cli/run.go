@@ -104,7 +104,10 @@ func (c *cli) runAttached(ctx context.Context, options client.ContainerCreateOpt
 // runStreams copies the streams until the container's end or the detach keys,
 // and returns the container's exit status.
 func (c *cli) runStreams(ctx context.Context, id string, attached client.ContainerAttachResult, wait client.ContainerWaitResult, config *container.Config, streaming streamFlags) error {
-	err := c.stream(ctx, id, attached, config.Tty, config.AttachStdin, streaming.detachKeys)
+	resize := func(ctx context.Context, height, width uint) {
+		_, _ = c.conn.ContainerResize(ctx, id, client.ContainerResizeOptions{Height: height, Width: width})
+	}
+	err := c.stream(ctx, attached.HijackedResponse, resize, config.Tty, config.AttachStdin, streaming.detachKeys)
 	if errors.Is(err, errDetached) {
 		return nil
 	}

@@ -27,12 +27,13 @@ func (f *streamFlags) add(flags *pflag.FlagSet) {
 // errDetached says that the user has left a container that goes on.
 var errDetached = errors.New("read escape sequence")
 
-// stream copies between the user and an attached container until the container's
-// output ends, or the user types the detach keys on a terminal.
-func (c *cli) stream(ctx context.Context, id string, attached client.ContainerAttachResult, tty, stdin bool, detachKeys string) error {
+// stream copies between the user and an attached process until the process's
+// output ends, or the user types the detach keys on a terminal, whose size
+// resize passes on.
+func (c *cli) stream(ctx context.Context, attached client.HijackedResponse, resize func(ctx context.Context, height, width uint), tty, stdin bool, detachKeys string) error {
 	var input io.Reader = c.in
 	if tty {
-		defer c.watchSize(ctx, id)()
+		defer c.watchSize(ctx, resize)()
 		if stdin && term.IsTerminal(c.in.Fd()) {
 			keys, err := term.ToBytes(detachKeys)
 			if err != nil {
@@ -119,8 +120,8 @@ func (c *cli) proxySignals(ctx context.Context, id string) (stop func()) {
 	})
 }
 
-// watchSize keeps the container's terminal as large as this one.
-func (c *cli) watchSize(ctx context.Context, id string) (stop func()) {
+// watchSize keeps the process's terminal as large as this one.
+func (c *cli) watchSize(ctx context.Context, resize func(ctx context.Context, height, width uint)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -132,9 +133,7 @@ func (c *cli) watchSize(ctx context.Context, id string) (stop func()) {
 				continue
 			}
 			known = *size
-			_, _ = c.conn.ContainerResize(ctx, id, client.ContainerResizeOptions{
-				Height: uint(size.Height), Width: uint(size.Width),
-			})
+			resize(ctx, uint(size.Height), uint(size.Width))
 		}
 	}()
 	return func() {

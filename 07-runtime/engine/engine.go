@@ -61,6 +61,7 @@ type Engine struct {
 	mu         sync.RWMutex
 	containers map[string]*Container // by ID
 	names      map[string]string     // name → ID, also of containers that are being created
+	execs      map[string]*execution // by ID
 
 	// imageUse is held for reading while a container is made of an image, for writing while images
 	// are removed.
@@ -93,6 +94,7 @@ func Open(ctx context.Context, opt Options) (_ *Engine, err error) {
 		bridge:     bridgeNetwork{link: bridgeName(opt.State), ready: make(chan struct{}), plugged: make(map[netip.Addr]*networking.Endpoint)},
 		containers: make(map[string]*Container),
 		names:      make(map[string]string),
+		execs:      make(map[string]*execution),
 	}
 	// The engine's own work goes on until Close, and narrates nothing to whoever opened it.
 	e.ctx, e.cancel = context.WithCancel(context.Background())

@@ -59,6 +59,7 @@ func (e *Engine) ContainerInspect(ctx context.Context, id string) (container.Ins
 		Mounts:          mountPoints(&rec),
 		Config:          rec.Config,
 		NetworkSettings: settings,
+		ExecIDs:         e.execIDs(c),
 	}, nil
 }
 

@@ -48,9 +48,16 @@ func (e *Engine) ContainerResize(ctx context.Context, id string, height, width u
 	if r == nil {
 		return conflict("cannot resize a stopped container: container %s is not running", c.id)
 	}
+	if err := checkTerminalSize(height, width); err != nil {
+		return err
+	}
+	return r.shim.Resize(ctx, uint16(height), uint16(width))
+}
+
+func checkTerminalSize(height, width uint) error {
 	const most = 1<<16 - 1
 	if height > most || width > most {
 		return invalid("invalid size of a terminal: %d by %d characters", width, height)
 	}
-	return r.shim.Resize(ctx, uint16(height), uint16(width))
+	return nil
 }

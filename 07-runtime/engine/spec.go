@@ -47,10 +47,7 @@ func (c *Container) spec(r *record, layers []string) (*specs.Spec, error) {
 		s.Process.Cwd = path.Clean(r.Config.WorkingDir)
 	}
 	s.Process.Env = environment(r.Config, home)
-	if who.UID != 0 {
-		// What execve(2) would do to a user who is not root; the bounding set stays, for sudo.
-		s.Process.Capabilities.Effective, s.Process.Capabilities.Permitted = nil, nil
-	}
+	grant(s.Process.Capabilities, who)
 
 	if err := c.mounts(s, r); err != nil {
 		return nil, err
@@ -71,6 +68,15 @@ func (c *Container) spec(r *record, layers []string) (*specs.Spec, error) {
 		return nil, invalid("--security-opt seccomp: %w", err)
 	}
 	return s, nil
+}
+
+// grant gives a process what execve(2) would: root all of the bounding set, others nothing. The
+// bounding set stays, for sudo.
+func grant(c *specs.LinuxCapabilities, who specs.User) {
+	c.Effective, c.Permitted = nil, nil
+	if who.UID == 0 {
+		c.Effective, c.Permitted = c.Bounding, c.Bounding
+	}
 }
 
 // environment is the program's: what every container has, unless the container's config or its

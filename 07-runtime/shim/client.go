@@ -15,7 +15,10 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"drydock.example/01-chroot/explain"
 )
 
 // Client talks to one container's shim. It holds no connection open (but the
@@ -54,7 +57,7 @@ func (c *Client) Created(ctx context.Context) (int, error) {
 	conn := c.created.Swap(nil)
 	if conn == nil {
 		var err error
-		if conn, err = c.ask(ctx, Request{Op: OpCreated}); err != nil {
+		if conn, err = c.ask(ctx, Request{Op: OpCreated}, nil); err != nil {
 			return 0, err
 		}
 	}
@@ -123,6 +126,61 @@ func (c *Client) CloseStdin(ctx context.Context) error {
 	return err
 }
 
+// Exec runs a further process in the container, and returns its process id and,
+// where attach is not nil, a connection to its streams as [Client.Attach] does.
+// The id is the caller's to choose, and no other process of the container may
+// have it; [Client.WaitExec] asks for the end by it.
+func (c *Client) Exec(ctx context.Context, id string, process *specs.Process, attach *AttachOptions) (pid int, conn *net.UnixConn, err error) {
+	file := filepath.Join(c.dir, ExecFile(id))
+	if err := writeJSON(file, process); err != nil {
+		return 0, nil, err
+	}
+	defer os.Remove(file)
+	narration, told, err := explain.Pipe(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer told.Wait()
+	if narration != nil {
+		defer narration.Close()
+	}
+	conn, err = c.ask(ctx, Request{Op: OpExec, Exec: id, Terminal: process.Terminal, Attach: attach}, narration)
+	if err != nil {
+		return 0, nil, err
+	}
+	r, err := c.answer(ctx, conn)
+	if err == nil && r.Status == nil {
+		err = errGone(c.dir, errors.New("an answer without a process id"))
+	}
+	if err != nil || attach == nil {
+		conn.Close()
+		conn = nil
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return r.Status.Pid, conn, nil
+}
+
+// WaitExec waits for the end of a further process and of its output. It can be
+// asked once.
+func (c *Client) WaitExec(ctx context.Context, id string) (Exit, error) {
+	r, err := c.call(ctx, Request{Op: OpWait, Exec: id})
+	if err != nil {
+		return Exit{}, err
+	}
+	if r.Exit == nil {
+		return Exit{}, errGone(c.dir, errors.New("an answer without an exit status"))
+	}
+	return *r.Exit, nil
+}
+
+// ResizeExec sets the size of a further process's terminal in characters.
+func (c *Client) ResizeExec(ctx context.Context, id string, height, width uint16) error {
+	_, err := c.call(ctx, Request{Op: OpResize, Exec: id, Height: height, Width: width})
+	return err
+}
+
 // Attach connects to the container's streams. When it returns, every byte
 // that the container writes from now on will be on the connection, up to its
 // end: raw with a terminal, else in frames of an 8-byte header (stream 1 or 2,
@@ -133,7 +191,7 @@ func (c *Client) CloseStdin(ctx context.Context) error {
 // A client that does not read holds nobody up: up to 1 MiB waits for it in the
 // shim's memory, what exceeds that in an unnamed file beside the log.
 func (c *Client) Attach(ctx context.Context, opt AttachOptions) (*net.UnixConn, error) {
-	conn, err := c.ask(ctx, Request{Op: OpAttach, Attach: &opt})
+	conn, err := c.ask(ctx, Request{Op: OpAttach, Attach: &opt}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +204,7 @@ func (c *Client) Attach(ctx context.Context, opt AttachOptions) (*net.UnixConn, 
 
 // call asks and waits for the answer.
 func (c *Client) call(ctx context.Context, q Request) (Response, error) {
-	conn, err := c.ask(ctx, q)
+	conn, err := c.ask(ctx, q, nil)
 	if err != nil {
 		return Response{}, err
 	}
@@ -165,8 +223,9 @@ func (c *Client) dial() (conn *net.UnixConn, err error) {
 	return conn, nil
 }
 
-// ask opens a connection and sends the question.
-func (c *Client) ask(ctx context.Context, q Request) (*net.UnixConn, error) {
+// ask opens a connection and sends the question, and with it where it is to be
+// narrated if that is not nil.
+func (c *Client) ask(ctx context.Context, q Request, narration *os.File) (*net.UnixConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -174,7 +233,15 @@ func (c *Client) ask(ctx context.Context, q Request) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.NewEncoder(conn).Encode(q); err != nil {
+	line, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	var rights []byte
+	if narration != nil {
+		rights = unix.UnixRights(int(narration.Fd()))
+	}
+	if _, _, err := conn.WriteMsgUnix(append(line, '\n'), rights, nil); err != nil {
 		conn.Close()
 		return nil, errGone(c.dir, err)
 	}

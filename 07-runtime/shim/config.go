@@ -9,13 +9,15 @@ import (
 // Names inside a container's directory (LaunchOptions.Dir), which is the
 // bundle that the runtime is given.
 const (
-	ConfigFile     = "shim.json"
-	SocketFile     = "shim.sock"
-	RootfsDir      = "rootfs"   // the layers are mounted here, visible to the shim and its children only
-	NetworkFile    = "netns"    // the network namespace is bound here, likewise
-	LogFile        = "shim.log" // what the shim itself has to complain of
-	RuntimeLogFile = "runtime.log"
+	ConfigFile  = "shim.json"
+	SocketFile  = "shim.sock"
+	RootfsDir   = "rootfs"   // the layers are mounted here, visible to the shim and its children only
+	NetworkFile = "netns"    // the network namespace is bound here, likewise
+	LogFile     = "shim.log" // what the shim itself has to complain of
 )
+
+// ExecFile is where the description of a further process stands until it runs.
+func ExecFile(id string) string { return "exec-" + id + ".json" }
 
 // Config is what the shim has to know; [Launch] leaves it as shim.json.
 type Config struct {

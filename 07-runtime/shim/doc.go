@@ -14,6 +14,7 @@
 //	pid, err := c.Created(ctx)                        // the runtime's create is done
 //	conn, err := c.Attach(ctx, shim.AttachOptions{…}) // before the first byte of output
 //	err = c.Start(ctx)
+//	pid, conn, err := c.Exec(ctx, id, process, …)     // further processes, any number
 //	exit, err := c.Wait(ctx)                          // nothing is left but exit.json
 //
 // The protocol is one connection to DIR/shim.sock for each request: a line of

@@ -60,7 +60,7 @@ func Launch(ctx context.Context, opt LaunchOptions) (*Client, error) {
 	// question, so there is nothing to poll for, and a shim that dies early is
 	// noticed by the end of the stream.
 	c := &Client{dir: opt.Dir, exit: conf.Exit}
-	asked, err := c.ask(ctx, Request{Op: OpCreated})
+	asked, err := c.ask(ctx, Request{Op: OpCreated}, nil)
 	if err != nil {
 		return nil, err
 	}

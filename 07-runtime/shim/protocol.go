@@ -14,6 +14,10 @@ type Request struct {
 	Height uint16         `json:"height,omitempty"` // of the terminal, in characters
 	Width  uint16         `json:"width,omitempty"`
 	Attach *AttachOptions `json:"attach,omitempty"`
+	// Exec names the further process that an exec, a wait or a resize is about;
+	// empty: the container's first one.
+	Exec     string `json:"exec,omitempty"`
+	Terminal bool   `json:"terminal,omitempty"` // of an exec
 }
 
 // The operations of a Request.
@@ -26,6 +30,7 @@ const (
 	OpResize     = "resize"     // of the terminal
 	OpAttach     = "attach"     // after the answer the connection is the stream
 	OpCloseStdin = "closestdin" // the end of the container's standard input
+	OpExec       = "exec"       // narrated to a descriptor that may come along; runs the process of DIR/exec-ID.json: Status; then the connection is its stream if Attach is set
 )
 
 // A Response is one line of JSON from the shim.

@@ -15,9 +15,10 @@ import (
 type children struct {
 	mu      sync.Mutex
 	waiting map[int]chan syscall.WaitStatus
-	// strays ended before anyone asked for them. The container's first process
-	// may be among them, so they are kept until it is adopted.
+	// strays ended before anyone asked for them. What a runtime is making may be
+	// among them, so they are kept while one is at work.
 	strays map[int]syscall.WaitStatus
+	making int
 }
 
 func collectChildren() *children {
@@ -48,7 +49,7 @@ func (c *children) collect() {
 		if w, ok := c.waiting[pid]; ok {
 			delete(c.waiting, pid)
 			w <- how
-		} else if c.strays != nil {
+		} else if c.making > 0 {
 			c.strays[pid] = how
 		}
 	}
@@ -68,17 +69,39 @@ func (c *children) start(name string, args []string, attr *os.ProcAttr) (<-chan 
 	return w, p.Release()
 }
 
-// adopt returns the channel on which the end of the container's first process
-// is told, also when that was before.
-func (c *children) adopt(pid int) <-chan syscall.WaitStatus {
+// adopt calls process, which has a runtime make a process that becomes a child of
+// the shim, and returns its number and the channel on which its end is told,
+// also when that was before.
+func (c *children) adopt(process func() (pid int, err error)) (pid int, ended <-chan syscall.WaitStatus, err error) {
+	c.mu.Lock()
+	c.making++
+	c.mu.Unlock()
+	pid, err = process()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer func() {
+		if c.making--; c.making == 0 {
+			clear(c.strays)
+		}
+	}()
+	if err != nil {
+		return 0, nil, err
+	}
 	w := make(chan syscall.WaitStatus, 1)
 	if how, ok := c.strays[pid]; ok {
 		w <- how
 	} else {
 		c.waiting[pid] = w
 	}
-	c.strays = nil
-	return w
+	return pid, w, nil
+}
+
+// kill ends a process that was adopted, if it has not ended.
+func (c *children) kill(pid int) {
+	// Locked, so that it is not collected, and its number somebody else's, before the signal.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting[pid] != nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }

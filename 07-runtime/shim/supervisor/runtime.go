@@ -16,7 +16,6 @@ import (
 	"syscall"
 
 	"drydock.example/01-chroot/explain"
-	"drydock.example/07-runtime/shim"
 )
 
 const (
@@ -25,48 +24,70 @@ const (
 )
 
 // runtimeCreate has the runtime make the container, whose first process then
-// waits to be started and is a child of the shim.
+// waits to be started.
 func (s *supervisor) runtimeCreate(ctx context.Context) (<-chan syscall.WaitStatus, int, error) {
-	args := []string{"create", "--bundle", s.dir, "--pid-file", filepath.Join(s.dir, pidFile)}
-	stdio, console, err := s.streams.open()
-	if err != nil {
-		return nil, 0, err
+	pid, ended, err := s.process(ctx, "the OCI runtime makes the container, whose first process outlives it and becomes the shim's child",
+		s.streams, pidFile, "create", "--bundle", s.dir)
+	if err != nil && pid != 0 {
+		s.complain(s.runtime(ctx, "undo create", nil, "delete", "--force", s.conf.ID))
 	}
+	return ended, pid, err
+}
+
+// process has the runtime make a process that is the shim's child when the
+// command has ended, and copies its output from then on. When that fails, the
+// process is killed; its number is told with the error.
+func (s *supervisor) process(ctx context.Context, why string, streams *streams, pidFile string, command ...string) (int, <-chan syscall.WaitStatus, error) {
+	stdio, console, err := streams.open()
+	if err != nil {
+		return 0, nil, err
+	}
+	command = append(command, "--pid-file", filepath.Join(s.dir, pidFile))
 	if console != nil {
-		args = append(args, "--console-socket", consoleSocket)
+		command = append(command, "--console-socket", streams.console)
 		defer console.Close()
 	}
-	err = s.runtime(ctx, "the OCI runtime makes the container, whose first process outlives it and becomes the shim's child", stdio, append(args, s.conf.ID)...)
-	for _, f := range stdio {
-		// The container has them now; a copy here would keep the output from ending.
-		f.Close()
-	}
+	pid, ended, err := s.children.adopt(func() (int, error) {
+		err := s.runtime(ctx, why, stdio, append(command, s.conf.ID)...)
+		for _, f := range stdio {
+			// The process has them now; a copy here would keep the output from ending.
+			f.Close()
+		}
+		if err != nil {
+			return 0, err
+		}
+		b, err := os.ReadFile(pidFile)
+		if err != nil {
+			return 0, err
+		}
+		pid, err := strconv.Atoi(string(bytes.TrimSpace(b)))
+		if err != nil {
+			return 0, fmt.Errorf("%s holds %q, not a process id", pidFile, b)
+		}
+		return pid, nil
+	})
 	if err != nil {
-		return nil, 0, err
+		return 0, nil, err
 	}
-	b, err := os.ReadFile(pidFile)
-	if err != nil {
-		return nil, 0, err
-	}
-	pid, err := strconv.Atoi(string(bytes.TrimSpace(b)))
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s holds %q, not a process id", pidFile, b)
-	}
-	ended := s.children.adopt(pid)
-	if err := s.streams.begin(console); err != nil {
-		s.complain(s.runtime(ctx, "undo create", nil, "delete", "--force", s.conf.ID))
+	if err := streams.begin(console); err != nil {
+		s.children.kill(pid)
 		<-ended
-		return nil, 0, err
+		return pid, nil, err
 	}
-	return ended, pid, nil
+	return pid, ended, nil
 }
 
 // runtime runs one of the runtime's commands and returns the error that it
 // reports. Stdio nil is /dev/null.
 func (s *supervisor) runtime(ctx context.Context, why string, stdio []*os.File, command ...string) error {
-	os.Remove(shim.RuntimeLogFile)
-	args := append([]string{filepath.Base(s.conf.Runtime), "--root", s.conf.RuntimeRoot,
-		"--log", filepath.Join(s.dir, shim.RuntimeLogFile), "--log-format", "json"}, command...)
+	// A log for each invocation: several may be at work.
+	log, err := os.CreateTemp(s.dir, "runtime-log-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(log.Name())
+	defer log.Close()
+	args := append([]string{filepath.Base(s.conf.Runtime), "--root", s.conf.RuntimeRoot, "--log", log.Name(), "--log-format", "json"}, command...)
 	files, env := stdio, os.Environ()
 	var said *os.File
 	if stdio == nil {
@@ -100,14 +121,14 @@ func (s *supervisor) runtime(ctx context.Context, why string, stdio []*os.File, 
 	if how.ExitStatus() == 0 {
 		return nil
 	}
-	return errors.New(s.complaint(command[0], how, said))
+	return errors.New(s.complaint(command[0], how, log, said))
 }
 
 // complaint finds the runtime's words for a failure: the last error in its
 // log, else what it wrote on its standard error, else its exit status.
-func (s *supervisor) complaint(command string, how syscall.WaitStatus, said *os.File) string {
+func (s *supervisor) complaint(command string, how syscall.WaitStatus, log, said *os.File) string {
 	var text string
-	b, _ := os.ReadFile(shim.RuntimeLogFile)
+	b, _ := io.ReadAll(log)
 	for _, line := range bytes.Split(b, []byte("\n")) {
 		var entry struct{ Level, Msg string }
 		if json.Unmarshal(line, &entry) == nil && entry.Msg != "" && (entry.Level == "error" || entry.Level == "fatal") {

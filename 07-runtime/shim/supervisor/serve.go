@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"drydock.example/01-chroot/explain"
 	"drydock.example/07-runtime/shim"
 )
 
@@ -37,7 +38,9 @@ func (s *supervisor) serve(ctx context.Context, l *net.UnixListener, conn *net.U
 // answer reads one request and answers it.
 func (s *supervisor) answer(ctx context.Context, conn *net.UnixConn) {
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	in := bufio.NewReaderSize(conn, 1<<10)
+	asked := &question{UnixConn: conn}
+	defer asked.end()
+	in := bufio.NewReaderSize(asked, 1<<10)
 	line, err := in.ReadSlice('\n')
 	if err != nil {
 		return
@@ -48,8 +51,15 @@ func (s *supervisor) answer(ctx context.Context, conn *net.UnixConn) {
 		reply(conn, shim.Fail(fmt.Errorf("the request %q: %w: %w", line, err, errdefs.ErrInvalidArgument)))
 		return
 	}
-	if q.Op == shim.OpAttach && q.Attach != nil {
+	switch {
+	case q.Op == shim.OpAttach && q.Attach != nil:
 		s.attach(conn, in, *q.Attach)
+		return
+	case q.Op == shim.OpExec:
+		if asked.narration != nil {
+			ctx = explain.To(ctx, asked.narration)
+		}
+		s.exec(ctx, asked, in, q)
 		return
 	}
 	if r, err := s.do(ctx, q, conn); err != nil {
@@ -59,11 +69,48 @@ func (s *supervisor) answer(ctx context.Context, conn *net.UnixConn) {
 	}
 }
 
+// question is a connection that keeps the descriptor which came with its first bytes.
+type question struct {
+	*net.UnixConn
+	begun     bool
+	narration *os.File
+}
+
+func (q *question) Read(b []byte) (int, error) {
+	if q.begun {
+		return q.UnixConn.Read(b)
+	}
+	q.begun = true
+	rights := make([]byte, unix.CmsgSpace(4))
+	n, rn, _, _, err := q.ReadMsgUnix(b, rights)
+	if err != nil || rn == 0 {
+		return n, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:rn])
+	if err != nil || len(messages) != 1 {
+		return n, err
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return n, err
+	}
+	unix.CloseOnExec(fds[0])
+	q.narration = os.NewFile(uintptr(fds[0]), "narration")
+	return n, nil
+}
+
+// end closes the descriptor: whoever listens waits for that.
+func (q *question) end() {
+	if q.narration != nil {
+		q.narration.Close()
+	}
+}
+
 func reply(conn net.Conn, r shim.Response) error {
 	return json.NewEncoder(conn).Encode(r)
 }
 
-// do carries out every request but attach.
+// do carries out every request whose connection does not become a stream.
 func (s *supervisor) do(ctx context.Context, q shim.Request, conn *net.UnixConn) (shim.Response, error) {
 	if q.Op != shim.OpStatus {
 		<-s.created
@@ -80,20 +127,36 @@ func (s *supervisor) do(ctx context.Context, q shim.Request, conn *net.UnixConn)
 	case shim.OpStart:
 		return shim.Response{}, s.start(ctx)
 	case shim.OpWait:
+		gone, exit := s.gone, &s.exit
+		if q.Exec != "" {
+			p, err := s.further(q.Exec)
+			if err != nil {
+				return shim.Response{}, err
+			}
+			gone, exit = p.ended, &p.exit
+		}
 		select {
-		case <-s.gone:
+		case <-gone:
 		case <-ended(conn): // nobody waits any more
 		}
 		select {
-		case <-s.gone:
-			return shim.Response{Exit: &s.exit}, nil
+		case <-gone:
+			s.forget(q.Exec)
+			return shim.Response{Exit: exit}, nil
 		default:
 			return shim.Response{}, context.Canceled
 		}
 	case shim.OpSignal:
 		return shim.Response{}, s.signal(ctx, q.Signal)
 	case shim.OpResize:
-		return shim.Response{}, s.streams.resize(q.Height, q.Width)
+		if q.Exec == "" {
+			return shim.Response{}, s.streams.resize(q.Height, q.Width)
+		}
+		p, err := s.further(q.Exec)
+		if err != nil {
+			return shim.Response{}, err
+		}
+		return shim.Response{}, p.streams.resize(q.Height, q.Width)
 	case shim.OpCloseStdin:
 		s.streams.closeStdin()
 		return shim.Response{}, nil
@@ -159,31 +222,36 @@ func (s *supervisor) attach(conn *net.UnixConn, in *bufio.Reader, opt shim.Attac
 	}
 	defer q.free()
 	defer s.streams.detach(q)
-	if reply(conn, shim.Response{}) != nil {
-		return
+	if reply(conn, shim.Response{}) == nil {
+		s.carry(q, s.streams, in)
 	}
+}
+
+// carry passes on bytes between a client and a process, until the output's end
+// or the client's.
+func (s *supervisor) carry(q *queue, streams *streams, in *bufio.Reader) {
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
-		s.receive(q, in)
+		s.receive(q, streams, in)
 	}()
 	q.send()
 	// Closing a socket that holds unread input would make the client's last read
 	// an error: it is read until the client has seen the end and closes.
-	conn.CloseWrite()
-	conn.SetReadDeadline(time.Now().Add(time.Second))
+	q.conn.CloseWrite()
+	q.conn.SetReadDeadline(time.Now().Add(time.Second))
 	<-received
 }
 
 // receive passes on what a client sends, and ends when the client has gone.
-func (s *supervisor) receive(q *queue, in *bufio.Reader) {
+func (s *supervisor) receive(q *queue, streams *streams, in *bufio.Reader) {
 	<-s.created
-	if stdin := s.streams.stdin(); q.opt.Stdin && stdin != nil {
+	if stdin := streams.stdin(); q.opt.Stdin && stdin != nil {
 		// The struct hides os.File's ReadFrom, whose splice(2) would wait for
 		// the container in the kernel, where closing the pipe does not end it.
 		io.Copy(struct{ io.Writer }{stdin}, in)
 		if q.opt.CloseStdin {
-			s.streams.closeStdin()
+			streams.closeStdin()
 		}
 	}
 	io.Copy(io.Discard, in)

@@ -25,9 +25,10 @@ const (
 	stderr = 2
 )
 
-// streams are the shim's ends of the container's standard streams.
+// streams are the shim's ends of a process's standard streams.
 type streams struct {
 	terminal, wantsStdin bool
+	console              string // the socket on which the terminal's master comes
 
 	log     *logFile
 	copying sync.WaitGroup
@@ -39,18 +40,18 @@ type streams struct {
 	closed  bool
 }
 
-func newStreams(conf shim.Config) (*streams, error) {
-	s := &streams{terminal: conf.Terminal, wantsStdin: conf.Stdin, clients: map[*queue]bool{}}
+func newStreams(conf shim.Config, console string) (*streams, error) {
+	s := &streams{terminal: conf.Terminal, wantsStdin: conf.Stdin, console: console, clients: map[*queue]bool{}}
 	var err error
 	s.log, err = openLog(conf.Log)
 	return s, err
 }
 
-// open returns what the runtime's create is given as its standard streams, or,
+// open returns what the runtime's command is given as its standard streams, or,
 // for a terminal, the socket that will receive the terminal's master.
 func (s *streams) open() (stdio []*os.File, console *net.UnixListener, err error) {
 	if s.terminal {
-		console, err = net.ListenUnix("unix", &net.UnixAddr{Name: consoleSocket, Net: "unix"})
+		console, err = net.ListenUnix("unix", &net.UnixAddr{Name: s.console, Net: "unix"})
 		return nil, console, err
 	}
 	s.mu.Lock()
@@ -102,7 +103,7 @@ func (s *streams) begin(console *net.UnixListener) error {
 }
 
 // receiveTerminal takes the master from the socket to which the runtime's
-// create, which has ended, sent it.
+// command, which has ended, sent it.
 func receiveTerminal(console *net.UnixListener) (*os.File, error) {
 	console.SetDeadline(time.Now().Add(time.Second))
 	conn, err := console.AcceptUnix()

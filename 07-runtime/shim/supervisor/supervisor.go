@@ -38,11 +38,12 @@ type supervisor struct {
 	gone    chan struct{} // closed when nothing of the container is left
 	exit    shim.Exit     // to be read after gone
 
-	starting sync.Mutex // held while the runtime starts the container
+	starting sync.RWMutex // held while the runtime starts the container, for reading while it executes further processes
 
 	mu     sync.Mutex
 	status shim.Status
 	pidfd  int // of the first process; -1 when it has been reaped
+	execs  map[string]*process
 }
 
 // Run supervises the container whose directory is dir, until it has ended. The
@@ -53,6 +54,7 @@ func Run(ctx context.Context, dir string) error {
 		created: make(chan struct{}),
 		gone:    make(chan struct{}),
 		pidfd:   -1,
+		execs:   map[string]*process{},
 	}
 	// It ends when its container ends, and for no other reason. The signals are caught and
 	// dropped: one that is ignored stays so through execve, and Ctrl-C would do nothing in
@@ -76,7 +78,7 @@ func Run(ctx context.Context, dir string) error {
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
-	if s.streams, err = newStreams(s.conf); err != nil {
+	if s.streams, err = newStreams(s.conf, consoleSocket); err != nil {
 		return err
 	}
 	s.children = collectChildren()
@@ -208,11 +210,7 @@ func (s *supervisor) unmount(ctx context.Context) {
 
 // finish does what is due when the first process has ended.
 func (s *supervisor) finish(ctx context.Context, how syscall.WaitStatus) {
-	exit := shim.Exit{Code: how.ExitStatus(), FinishedAt: time.Now().UTC()}
-	if how.Signaled() {
-		exit.Signal = int(how.Signal())
-		exit.Code = 128 + exit.Signal
-	}
+	exit := exitOf(how)
 	s.mu.Lock()
 	unix.Close(s.pidfd)
 	s.pidfd = -1
