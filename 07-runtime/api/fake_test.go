@@ -31,6 +31,7 @@ type fake struct {
 	attach  func(opt engine.AttachOptions) (net.Conn, error)
 	login   func(registry.AuthConfig) error
 	auth    registry.AuthConfig // of the last pull
+	execs   execs
 }
 
 func (f *fake) RegistryLogin(_ context.Context, auth registry.AuthConfig) error { return f.login(auth) }

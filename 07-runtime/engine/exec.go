@@ -121,7 +121,7 @@ func (e *Engine) ExecStart(ctx context.Context, id string, opt container.ExecSta
 	}
 	if err != nil {
 		x.end(exitCodeOf(err))
-		if isEnding(err) {
+		if isEnding(err) || x.container.running() != x.run {
 			return nil, conflict("container %s is not running", x.container.id)
 		}
 		if opt.Detach {
