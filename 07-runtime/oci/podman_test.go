@@ -3,6 +3,7 @@
 package oci_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,6 +40,7 @@ func newPodman(t *testing.T) (e *engine, container []string) {
 	parent := hosttest.Cgroup() + "/" + t.Name()
 	t.Cleanup(func() {
 		e.ask("rm", "-af")
+		awaitEndOf(t, run)
 		removeCgroups(parent, "/libpod_parent")
 		// Each podman mounts it again, also the one that conmon runs at the end.
 		for unix.Unmount(dir+"/root/overlay", unix.MNT_DETACH) == nil {
@@ -46,6 +48,30 @@ func newPodman(t *testing.T) (e *engine, container []string) {
 		os.RemoveAll(run)
 	})
 	return e, []string{"--network", "none", "--cgroup-parent", parent, "--rootfs", dir + "/rootfs"}
+}
+
+// awaitEndOf waits for all processes with this word in their arguments: conmon,
+// and what it starts when a container or an exec has ended.
+func awaitEndOf(t *testing.T, word string) {
+	t.Helper()
+	for found := true; found; {
+		found = false
+		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			arguments, err := os.ReadFile(file)
+			if err != nil || !bytes.Contains(arguments, []byte(word)) {
+				continue // it may have ended
+			}
+			found = true
+			if !awaitEnd(filepath.Base(filepath.Dir(file))) {
+				t.Errorf("it does not end: %q", arguments)
+				return
+			}
+		}
+	}
 }
 
 func TestPodman(t *testing.T) {
