@@ -14,8 +14,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
@@ -24,27 +22,6 @@ import (
 	images "drydock.example/06-images"
 	"drydock.example/07-runtime/shim"
 )
-
-// execution is one exec: a further process of a container, from the moment in which it was asked
-// for. It lives in the engine's memory alone: an engine that is started again knows of none, and
-// what it had begun goes on without it.
-type execution struct {
-	id        string
-	container *Container
-	run       *run // in which it was asked for; it can be started in no other
-	options   container.ExecCreateRequest
-	keys      []byte
-
-	mu       sync.Mutex
-	started  bool
-	pid      int // while the process runs
-	exitCode *int
-	endedAt  time.Time
-	ended    chan struct{} // closed when exitCode is known, or nobody will know it
-}
-
-// execKept is how long the result of an exec can be asked for.
-const execKept = 5 * time.Minute
 
 // ExecCreate prepares a further process of a running container and returns its ID. Errors:
 // InvalidArgument for what makes no sense, NotFound for the container, Conflict when it does not run.
@@ -79,21 +56,6 @@ func (e *Engine) ExecCreate(ctx context.Context, id string, opt container.ExecCr
 	}
 	e.execs[x.id] = x
 	return x.id, nil
-}
-
-// over tells whether nobody is expected to ask for it any more.
-func (x *execution) over() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.started {
-		select {
-		case <-x.run.ended:
-			return true
-		default:
-			return false
-		}
-	}
-	return x.exitCode != nil && time.Since(x.endedAt) > execKept
 }
 
 // ExecStart runs the process. Unless it is detached, the connection is that of its streams, as of
@@ -231,57 +193,6 @@ func (e *Engine) ExecInspect(_ context.Context, id string) (container.ExecInspec
 		OpenStdin: opt.AttachStdin, OpenStdout: opt.AttachStdout, OpenStderr: opt.AttachStderr,
 		DetachKeys: x.keys,
 	}, nil
-}
-
-func (e *Engine) execution(id string) (*execution, error) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if x := e.execs[id]; x != nil {
-		return x, nil
-	}
-	return nil, notFound("No such exec instance: %s", id)
-}
-
-// execIDs are the processes that exec has running in the container, nil for none.
-func (e *Engine) execIDs(c *Container) []string {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	var ids []string
-	for id, x := range e.execs {
-		x.mu.Lock()
-		if x.container == c && x.pid != 0 {
-			ids = append(ids, id)
-		}
-		x.mu.Unlock()
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// begin claims the exec for the one that starts it.
-func (x *execution) begin() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	switch {
-	case x.exitCode != nil:
-		return conflict("Error: Exec command %s has already run", x.id)
-	case x.started:
-		return conflict("Error: Exec command %s is already running", x.id)
-	}
-	x.started = true
-	return nil
-}
-
-func (x *execution) runs(pid int) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.pid = pid
-}
-
-func (x *execution) end(code int) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.pid, x.exitCode, x.endedAt = 0, &code, time.Now()
 }
 
 // execConn ends when the exit code is known, so that who asks for it then gets it.

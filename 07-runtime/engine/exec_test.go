@@ -14,7 +14,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// command asks for an exec whose output is wanted.
+// guest asks for an exec of the tests' program whose output is wanted.
 func guest(args ...string) container.ExecCreateRequest {
 	return container.ExecCreateRequest{Cmd: append([]string{"/guest"}, args...), AttachStdout: true, AttachStderr: true}
 }
