@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	chroot "drydock.example/01-chroot"
+	"drydock.example/01-chroot/explain/stracetest"
 	"drydock.example/01-chroot/hosttest"
 	cgroups "drydock.example/03-cgroups"
 )
@@ -58,7 +59,7 @@ func TestWhatOthersAskTheKernel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := steps(string(b), cgroup, mode), tableRow(t, name)[column]; got != want {
+			if got, want := steps(stracetest.Whole(string(b)), cgroup, mode), tableRow(t, name)[column]; got != want {
 				t.Errorf("strace sees %s, and the README says %s", got, want)
 			}
 		})

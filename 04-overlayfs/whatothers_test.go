@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"drydock.example/01-chroot/explain/stracetest"
 	"drydock.example/01-chroot/hosttest"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func TestWhatOthersAskTheKernel(t *testing.T) {
 			if out, err := strace.CombinedOutput(); err != nil {
 				t.Skipf("requires %s to run here: %v: %s", name, err, out)
 			}
-			seen := read(t, trace)
+			seen := stracetest.Whole(read(t, trace))
 			for _, row := range tableRows(t) {
 				for call := range strings.SplitSeq(row[column], "` `") {
 					call = strings.Trim(call, "`")

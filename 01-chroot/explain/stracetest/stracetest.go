@@ -53,6 +53,29 @@ func Check(t *testing.T, argv ...string) string {
 // line matches what explain.Text writes: number, chapter, call, reason.
 var line = regexp.MustCompile(`(?m)^\s*\d+  ch\d  (.*\))  # .*$`)
 
+var (
+	interrupted = regexp.MustCompile(`^(\d+) .*( <unfinished \.\.\.>)$`)
+	resumed     = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
+)
+
+// Whole returns the output of strace -f with each call on one line, where it
+// began: one during which another thread made a call stands there in two parts.
+func Whole(strace string) string {
+	lines := strings.Split(strace, "\n")
+	begun := map[string]int{} // by thread
+	for i, l := range lines {
+		if m := interrupted.FindStringSubmatch(l); m != nil {
+			begun[m[1]], lines[i] = i, strings.TrimSuffix(l, m[2])
+		} else if m := resumed.FindStringSubmatch(l); m != nil {
+			if at, ok := begun[m[1]]; ok {
+				lines[at] += m[2]
+				lines[i] = ""
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Explained returns the calls in the output of a program that explains.
 func Explained(output []byte) []string {
 	var calls []string

@@ -36,6 +36,15 @@ func TestCallsThatWereMade(t *testing.T) {
 	}
 }
 
+func TestInterruptedCallsAreMadeWhole(t *testing.T) {
+	const want = `
+102 openat(5</tmp/jail/usr/bin>, "dash.new", O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600)               = 6</tmp/jail/usr/bin/dash.new>
+101 chdir(`
+	if got := Whole(trace); !strings.Contains(got, want) || strings.Contains(got, "resumed") {
+		t.Errorf("want %s in\n%s", want, got)
+	}
+}
+
 func TestCallsThatWereNot(t *testing.T) {
 	for _, calls := range [][]string{
 		{`unshare(CLONE_NEWUTS)`},
