@@ -25,10 +25,10 @@ func (c *cli) execCommand() *cobra.Command {
 			options.Cmd = args[1:]
 			if detach {
 				options.AttachStdin = false // nobody holds the other end
-				return c.execDetached(cmd.Context(), args[0], options)
+			} else {
+				options.AttachStdout, options.AttachStderr = true, true
 			}
-			options.AttachStdout, options.AttachStderr = true, true
-			return c.execAttached(cmd.Context(), args[0], options)
+			return c.exec(cmd.Context(), args[0], options, detach)
 		},
 	}
 	flags := cmd.Flags()
@@ -45,21 +45,8 @@ func (c *cli) execCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) execDetached(ctx context.Context, name string, options client.ExecCreateOptions) error {
-	ctx, api, err := c.api(ctx)
-	if err != nil {
-		return err
-	}
-	created, err := api.ExecCreate(ctx, name, options)
-	if err != nil {
-		return err
-	}
-	_, err = api.ExecStart(ctx, created.ID, client.ExecStartOptions{Detach: true, TTY: options.TTY})
-	return err
-}
-
-// execAttached ends with the command's exit status.
-func (c *cli) execAttached(ctx context.Context, name string, options client.ExecCreateOptions) error {
+// exec ends with the command's exit status, or when it runs if it is detached.
+func (c *cli) exec(ctx context.Context, name string, options client.ExecCreateOptions, detach bool) error {
 	if err := c.checkTerminal(options.TTY, options.AttachStdin); err != nil {
 		return err
 	}
@@ -72,6 +59,10 @@ func (c *cli) execAttached(ctx context.Context, name string, options client.Exec
 	}
 	created, err := api.ExecCreate(ctx, name, options)
 	if err != nil {
+		return err
+	}
+	if detach {
+		_, err = api.ExecStart(ctx, created.ID, client.ExecStartOptions{Detach: true, TTY: options.TTY})
 		return err
 	}
 	attached, err := api.ExecAttach(ctx, created.ID, client.ExecAttachOptions{TTY: options.TTY, ConsoleSize: options.ConsoleSize})

@@ -70,17 +70,7 @@ func (e *Engine) ExecStart(ctx context.Context, id string, opt container.ExecSta
 	if err := x.begin(); err != nil {
 		return nil, err
 	}
-	rec, _, _ := x.container.snapshot()
-	process, err := x.process(&rec, opt.ConsoleSize)
-	var attach *shim.AttachOptions
-	if !opt.Detach {
-		attach = &shim.AttachOptions{Stdin: x.options.AttachStdin, Stdout: x.options.AttachStdout, Stderr: x.options.AttachStderr, CloseStdin: true}
-	}
-	var pid int
-	var conn net.Conn
-	if err == nil {
-		pid, conn, err = x.exec(ctx, process, attach)
-	}
+	pid, streams, err := x.launch(ctx, opt)
 	if err != nil {
 		x.end(exitCodeOf(err))
 		if isEnding(err) || x.container.running() != x.run {
@@ -106,24 +96,29 @@ func (e *Engine) ExecStart(ctx context.Context, id string, opt container.ExecSta
 	if opt.Detach {
 		return nil, nil
 	}
-	conn = &execConn{conn, x.ended}
+	var conn net.Conn = &execConn{streams, x.ended}
 	if x.options.Tty && x.options.AttachStdin {
 		conn = &detachable{Conn: conn, keys: x.keys}
 	}
 	return conn, nil
 }
 
-// exec hands the process to the shim. A detached one has no connection.
-func (x *execution) exec(ctx context.Context, process *specs.Process, attach *shim.AttachOptions) (pid int, conn net.Conn, err error) {
-	pid, streams, err := x.run.shim.Exec(ctx, x.id, process, attach)
-	if err != nil || streams == nil {
-		return pid, nil, err
+// launch has the shim run the process. A detached one has no connection.
+func (x *execution) launch(ctx context.Context, opt container.ExecStartRequest) (pid int, streams *net.UnixConn, err error) {
+	process, err := x.process(opt.ConsoleSize)
+	if err != nil {
+		return 0, nil, err
 	}
-	return pid, streams, nil
+	if opt.Detach {
+		return x.run.shim.Exec(ctx, x.id, process, nil)
+	}
+	return x.run.shim.Exec(ctx, x.id, process, &shim.AttachOptions{
+		Stdin: x.options.AttachStdin, Stdout: x.options.AttachStdout, Stderr: x.options.AttachStderr, CloseStdin: true,
+	})
 }
 
 // process is what the container's first process is, but for what the exec asks for.
-func (x *execution) process(rec *record, size *[2]uint) (*specs.Process, error) {
+func (x *execution) process(size *[2]uint) (*specs.Process, error) {
 	b, err := os.ReadFile(x.container.bundle("config.json"))
 	if err != nil {
 		return nil, err
@@ -132,6 +127,7 @@ func (x *execution) process(rec *record, size *[2]uint) (*specs.Process, error) 
 	if err := json.Unmarshal(b, &spec); err != nil {
 		return nil, fmt.Errorf("%s: %w", x.container.bundle("config.json"), err)
 	}
+	rec, _, _ := x.container.snapshot()
 	lower, err := x.container.engine.images.Lower(images.Image{ID: rec.Image, DiffIDs: rec.Layers})
 	if err != nil {
 		return nil, err

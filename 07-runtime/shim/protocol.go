@@ -30,7 +30,9 @@ const (
 	OpResize     = "resize"     // of the terminal
 	OpAttach     = "attach"     // after the answer the connection is the stream
 	OpCloseStdin = "closestdin" // the end of the container's standard input
-	OpExec       = "exec"       // narrated to a descriptor that may come along; runs the process of DIR/exec-ID.json: Status; then the connection is its stream if Attach is set
+	// OpExec runs the process of DIR/exec-ID.json: Status; then the connection is
+	// its stream, if Attach is set. A descriptor that comes along gets the narration.
+	OpExec = "exec"
 )
 
 // A Response is one line of JSON from the shim.
